@@ -1,0 +1,234 @@
+// Package db opens the database and runs its transactions. SQLite and PostgreSQL take the same SQL and behave the same.
+//
+// Reads go to a pool. Only a use case opens a transaction, with Write; what another room adds to it is an exported
+// XxxTx(ctx, tx, …). Driver errors become faults or sentinels here: nothing above knows SQLSTATE or SQLite's codes.
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"gantry/internal/platform/clock"
+	"gantry/internal/platform/fault"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	_ "modernc.org/sqlite"             // the driver "sqlite"
+)
+
+// Engine names a database engine.
+type Engine string
+
+// The engines.
+const (
+	SQLite   Engine = "sqlite"
+	Postgres Engine = "postgres"
+)
+
+// Sentinels of the storage edge.
+var (
+	// ErrNone is returned by One when no row matched.
+	ErrNone = errors.New("no row")
+	// ErrUnique is returned when a write would double a unique key.
+	ErrUnique = errors.New("unique key exists")
+)
+
+// Querier runs statements: the reader pool outside a transaction, the Tx inside one.
+type Querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// DB is an open database.
+type DB struct {
+	engine Engine
+	url    string
+	reader *sql.DB
+	writer *sql.DB
+	clock  clock.Clock
+	// onWait hears how long each Write waited for its turn.
+	onWait func(time.Duration)
+}
+
+// Options of Open. The zero value is good.
+type Options struct {
+	Clock       clock.Clock
+	MaxReaders  int           // default 8 on SQLite, 16 on PostgreSQL
+	BusyTimeout time.Duration // SQLite: how long a write waits for the lock; default 5 s
+	OnWait      func(time.Duration)
+}
+
+// Open opens the database that a URL names: sqlite:///path/to/file or postgres://user@host/db. It doesn't migrate.
+func Open(ctx context.Context, rawURL string, o Options) (*DB, error) {
+	d := &DB{url: rawURL, clock: o.Clock, onWait: o.OnWait}
+	var err error
+	switch {
+	case strings.HasPrefix(rawURL, "sqlite://"):
+		d.engine = SQLite
+		err = d.openSQLite(strings.TrimPrefix(rawURL, "sqlite://"), o)
+	case strings.HasPrefix(rawURL, "postgres://"), strings.HasPrefix(rawURL, "postgresql://"):
+		d.engine = Postgres
+		err = d.openPostgres(rawURL, o)
+	default:
+		return nil, fmt.Errorf("database URL must begin with sqlite:// or postgres://")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Ping(ctx); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *DB) openSQLite(path string, o Options) error {
+	busy := o.BusyTimeout
+	if busy == 0 {
+		busy = 5 * time.Second
+	}
+	// busy_timeout comes first: the other pragmas may already have to wait for a lock.
+	q := url.Values{"_pragma": {
+		fmt.Sprintf("busy_timeout(%d)", busy.Milliseconds()),
+		"journal_mode(WAL)", "foreign_keys(1)", "synchronous(FULL)", "temp_store(MEMORY)",
+	}}
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+	var err error
+	if d.writer, err = sql.Open("sqlite", dsn+"&_txlock=immediate"); err != nil {
+		return err
+	}
+	d.writer.SetMaxOpenConns(1)
+	if d.reader, err = sql.Open("sqlite", dsn); err != nil {
+		return err
+	}
+	limitPool(d.reader, o.MaxReaders, 8)
+	return nil
+}
+
+func (d *DB) openPostgres(rawURL string, o Options) error {
+	pool, err := sql.Open("pgx", rawURL)
+	if err != nil {
+		return err
+	}
+	limitPool(pool, o.MaxReaders, 16)
+	d.reader, d.writer = pool, pool
+	return nil
+}
+
+func limitPool(p *sql.DB, n, def int) {
+	if n == 0 {
+		n = def
+	}
+	p.SetMaxOpenConns(n)
+	p.SetMaxIdleConns(n)
+	p.SetConnMaxIdleTime(5 * time.Minute)
+}
+
+// Engine says which engine this is, for the few statements that only one of them has.
+func (d *DB) Engine() Engine { return d.engine }
+
+// Clock is the clock that stamps rows.
+func (d *DB) Clock() clock.Clock { return d.clock }
+
+// Reader is the pool for reads outside a transaction.
+func (d *DB) Reader() Querier { return d.reader }
+
+// Ping asks the database for an answer. On SQLite it asks the writer as well.
+func (d *DB) Ping(ctx context.Context) error {
+	var one int
+	if err := d.reader.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
+		return Edge(err)
+	}
+	return nil
+}
+
+// Close closes all connections.
+func (d *DB) Close() error {
+	if d.writer == d.reader {
+		return d.reader.Close()
+	}
+	return errors.Join(d.reader.Close(), d.writer.Close())
+}
+
+// Tx is one write transaction.
+type Tx struct {
+	*sql.Tx
+	engine Engine
+	after  []func()
+}
+
+// AfterCommit has f run once the transaction is durable: notices, never facts.
+func (t *Tx) AfterCommit(f func()) { t.after = append(t.after, f) }
+
+// Engine says which engine the transaction is on.
+func (t *Tx) Engine() Engine { return t.engine }
+
+type insideWrite struct{}
+
+// maxTries bounds how often PostgreSQL may pick a transaction as a deadlock's victim before the caller hears of it.
+const maxTries = 3
+
+// Write runs f in one transaction and commits it when f returns nil. f must use the context it is given and do no network, blob
+// or file work; it may run again after a deadlock, so it changes nothing outside the transaction. A Write inside a Write panics:
+// SQLite has one writer, and it would wait for itself.
+func (d *DB) Write(ctx context.Context, f func(ctx context.Context, tx *Tx) error) error {
+	if ctx.Value(insideWrite{}) != nil {
+		panic("db: Write inside Write")
+	}
+	ctx = context.WithValue(ctx, insideWrite{}, true)
+	for try := 1; ; try++ {
+		err := d.writeOnce(ctx, f)
+		if err == nil || try == maxTries || !isRetryable(err) {
+			return Edge(err)
+		}
+	}
+}
+
+func (d *DB) writeOnce(ctx context.Context, f func(ctx context.Context, tx *Tx) error) error {
+	begun := d.clock.Now()
+	stx, err := d.writer.BeginTx(ctx, nil)
+	if d.onWait != nil {
+		d.onWait(d.clock.Since(begun))
+	}
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	tx := &Tx{Tx: stx, engine: d.engine}
+	done := false
+	defer func() {
+		if !done {
+			_ = stx.Rollback() // the first error is the one that counts
+		}
+	}()
+	if err := f(ctx, tx); err != nil {
+		return err
+	}
+	if err := stx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	done = true
+	for _, f := range tx.after {
+		f()
+	}
+	return nil
+}
+
+// Edge turns a driver's error into a sentinel or a fault; others pass through.
+func Edge(err error) error {
+	if err == nil || errors.As(err, new(*fault.Error)) {
+		return err
+	}
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return ErrNone
+	case isUnique(err):
+		return fmt.Errorf("%w: %w", ErrUnique, err)
+	case isAway(err):
+		return fault.Away(err, "the database")
+	}
+	return err
+}

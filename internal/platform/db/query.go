@@ -1,0 +1,135 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Scanner is a row to scan: *sql.Row or *sql.Rows.
+type Scanner interface{ Scan(dest ...any) error }
+
+// One reads one row. ErrNone says that there is none.
+func One[T any](ctx context.Context, q Querier, scan func(Scanner) (T, error), query string, args ...any) (T, error) {
+	v, err := scan(q.QueryRowContext(ctx, query, args...))
+	return v, Edge(err)
+}
+
+// All reads every row of a query that is bounded by its LIMIT or its nature.
+func All[T any](ctx context.Context, q Querier, scan func(Scanner) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, Edge(err)
+	}
+	defer func() { _ = rows.Close() }() // rows.Err has what matters
+	var out []T
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, Edge(err)
+		}
+		out = append(out, v)
+	}
+	return out, Edge(rows.Err())
+}
+
+// Exec runs a statement and gives the number of rows it changed.
+func Exec(ctx context.Context, q Querier, query string, args ...any) (int64, error) {
+	r, err := q.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, Edge(err)
+	}
+	n, err := r.RowsAffected()
+	return n, Edge(err)
+}
+
+// Text scans a single text column.
+func Text(s Scanner) (string, error) {
+	var v string
+	return v, s.Scan(&v)
+}
+
+// Int scans a single integer column.
+func Int(s Scanner) (int64, error) {
+	var v int64
+	return v, s.Scan(&v)
+}
+
+// Null gives nil for "", so that an absent text is NULL.
+func Null(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
+
+// NullMillis gives Unix milliseconds, NULL for the zero time.
+func NullMillis(t time.Time) sql.NullInt64 {
+	return sql.NullInt64{Int64: t.UnixMilli(), Valid: !t.IsZero()}
+}
+
+// Time gives the time of Unix milliseconds in UTC.
+func Time(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// NullTime gives the time of a nullable column, the zero time for NULL.
+func NullTime(ms sql.NullInt64) time.Time {
+	if !ms.Valid {
+		return time.Time{}
+	}
+	return Time(ms.Int64)
+}
+
+// Bool gives the integer that both engines keep for a boolean.
+func Bool(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Where builds the conditions of a list with optional filters. Each `?` of a condition becomes the next $N, so arguments ascend.
+type Where struct {
+	conds []string
+	args  []any
+}
+
+// Add adds a condition with its arguments.
+func (w *Where) Add(cond string, args ...any) {
+	w.conds = append(w.conds, w.Number(cond, args...))
+}
+
+// In adds `column IN (…)`; an empty list adds nothing.
+func (w *Where) In(column string, values []string) {
+	if len(values) == 0 {
+		return
+	}
+	args := make([]any, len(values))
+	for i, v := range values {
+		args[i] = v
+	}
+	w.Add(column+" IN (?"+strings.Repeat(", ?", len(values)-1)+")", args...)
+}
+
+// Number replaces each `?` by the next $N and keeps the arguments.
+func (w *Where) Number(text string, args ...any) string {
+	var b strings.Builder
+	n := 0
+	for _, part := range strings.SplitAfter(text, "?") {
+		if strings.HasSuffix(part, "?") {
+			w.args = append(w.args, args[n])
+			n++
+			b.WriteString(part[:len(part)-1] + "$" + strconv.Itoa(len(w.args)))
+			continue
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
+// SQL gives " WHERE a AND b", empty without conditions.
+func (w *Where) SQL() string {
+	if len(w.conds) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(w.conds, " AND ")
+}
+
+// Args gives the arguments in the order of their numbers.
+func (w *Where) Args() []any { return w.args }

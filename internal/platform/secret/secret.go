@@ -1,0 +1,30 @@
+// Package secret holds the type of values that must not be printed.
+package secret
+
+import "log/slog"
+
+const mask = "***"
+
+// String is a value that every printer, logger and encoder shows as ***. Reveal is the only way to it.
+type String struct{ v string }
+
+// New hides v.
+func New(v string) String { return String{v: v} }
+
+// Reveal gives the value. Callers hand it to the one place that needs it and keep no copy.
+func (s String) Reveal() string { return s.v }
+
+// IsZero reports whether nothing is hidden.
+func (s String) IsZero() bool { return s.v == "" }
+
+// String prints ***.
+func (s String) String() string { return mask }
+
+// GoString prints ***.
+func (s String) GoString() string { return mask }
+
+// LogValue logs ***.
+func (s String) LogValue() slog.Value { return slog.StringValue(mask) }
+
+// MarshalText encodes ***.
+func (s String) MarshalText() ([]byte, error) { return []byte(mask), nil }
