@@ -3,7 +3,7 @@ package audit
 // Action names a decision (contract/behaviour.md §5.4). Clients must take names they don't know.
 type Action string
 
-// The actions written so far.
+// The actions that Gantry writes so far, of the contract.
 const (
 	CreateOrg               Action = "create_org"
 	UpdateOrg               Action = "update_org"
@@ -21,4 +21,19 @@ const (
 	TerminateSession        Action = "terminate_session"
 	PermissionResponse      Action = "permission_response"
 	ClaimOutpostSession     Action = "claim_outpost_session"
+)
+
+// The actions of our own: the contract has no name for these decisions.
+const (
+	CreateWorkerKey  Action = "create_worker_key"
+	RevokeWorkerKey  Action = "revoke_worker_key"
+	AddRepository    Action = "add_repository"
+	RemoveRepository Action = "remove_repository"
+	AddAgent         Action = "add_agent"
+	UpdateAgent      Action = "update_agent"
+	RemoveAgent      Action = "remove_agent"
+	CreateOutpost    Action = "create_outpost"
+	DeleteOutpost    Action = "delete_outpost"
+	DrainHypervisor  Action = "drain_hypervisor"
+	ReleaseSecrets   Action = "release_session_secrets"
 )

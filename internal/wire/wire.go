@@ -46,6 +46,7 @@ type Claim struct {
 // Sessions are those of which the worker keeps a workspace on its disk and which it isn't working on.
 type WorkerReport struct {
 	WorkerID string   `json:"worker_id"`
+	Instance string   `json:"instance"` // a random name for this process: what an earlier one held is lost
 	Name     string   `json:"name"`
 	Version  string   `json:"version"`
 	Platform string   `json:"platform"`
@@ -53,6 +54,9 @@ type WorkerReport struct {
 	InUse    int      `json:"in_use"`
 	Draining bool     `json:"draining,omitempty"`
 	Sessions []string `json:"sessions,omitempty"`
+	// Working are the sessions whose claim this worker holds. A claim of this worker that isn't listed in two reports in a row
+	// never reached it (the answer to claim-next was lost), and may be given out again at once.
+	Working []string `json:"working,omitempty"`
 }
 
 // WorkerReply answers a WorkerReport. Drain asks the worker to finish what it has and take nothing new.
@@ -80,6 +84,11 @@ type Spec struct {
 	// OutputSchema is the Draft 7 schema of the structured output, null without one.
 	OutputSchema   json.RawMessage `json:"output_schema,omitempty"`
 	OutputRequired bool            `json:"output_required"`
+	// OutputGiven says that the session already has a valid structured output of an earlier turn.
+	OutputGiven bool `json:"output_given,omitempty"`
+
+	// BypassApproval answers every permission request of the agent with its first allowing option (contract/behaviour.md §3.4).
+	BypassApproval bool `json:"bypass_approval,omitempty"`
 
 	// LastBatch is the number of the last batch the server has of this session under this fence; the next is LastBatch+1.
 	LastBatch int64 `json:"last_batch"`

@@ -169,6 +169,9 @@ func (t *Tx) Engine() Engine { return t.engine }
 
 type insideWrite struct{}
 
+// InWrite reports whether ctx belongs to a running Write, for parts that must refuse slow work there.
+func InWrite(ctx context.Context) bool { return ctx.Value(insideWrite{}) != nil }
+
 // maxTries bounds how often PostgreSQL may pick a transaction as a deadlock's victim before the caller hears of it.
 const maxTries = 3
 
@@ -227,6 +230,8 @@ func Edge(err error) error {
 		return ErrNone
 	case isUnique(err):
 		return fmt.Errorf("%w: %w", ErrUnique, err)
+	case isBadText(err):
+		return fault.Wrap(err, fault.Invalid, "a text holds characters that can't be stored")
 	case isAway(err):
 		return fault.Away(err, "the database")
 	}

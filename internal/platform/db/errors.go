@@ -53,3 +53,9 @@ func isAway(err error) bool {
 		(errors.As(err, &ne) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)) ||
 		strings.Contains(err.Error(), "conn closed")
 }
+
+// isBadText says that PostgreSQL refused a text: it holds a NUL or isn't UTF-8. SQLite would keep it and match nothing.
+func isBadText(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && (pe.Code == "22021" || pe.Code == "22P05")
+}

@@ -28,3 +28,9 @@ func (s String) LogValue() slog.Value { return slog.StringValue(mask) }
 
 // MarshalText encodes ***.
 func (s String) MarshalText() ([]byte, error) { return []byte(mask), nil }
+
+// UnmarshalText takes a value from a flag, an environment variable or a file.
+func (s *String) UnmarshalText(b []byte) error {
+	s.v = string(b)
+	return nil
+}

@@ -162,7 +162,8 @@ CREATE TABLE sessions (
 	acked_command              BIGINT NOT NULL,
 	num_user_messages          BIGINT NOT NULL,
 	num_devin_messages         BIGINT NOT NULL,
-	ended_at                   BIGINT
+	ended_at                   BIGINT,
+	outpost_id                 TEXT NOT NULL
 );
 CREATE INDEX sessions_org ON sessions (org_id, is_archived, created_at, session_id);
 CREATE INDEX sessions_all ON sessions (is_archived, created_at, session_id);
@@ -298,7 +299,8 @@ CREATE TABLE hypervisors (
 	last_heartbeat BIGINT NOT NULL,
 	drain          BIGINT NOT NULL, -- asked for by an operator
 	draining       BIGINT NOT NULL, -- said by the worker
-	ended_at       BIGINT
+	ended_at       BIGINT,
+	instance       TEXT NOT NULL -- names the worker's process
 );
 CREATE INDEX hypervisors_page ON hypervisors (created_at, hypervisor_id);
 

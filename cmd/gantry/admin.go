@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"gantry/internal/access"
+	"gantry/internal/agents"
+	"gantry/internal/fleet"
+	"gantry/internal/forge"
+	"gantry/internal/member"
+	"gantry/internal/platform/clock"
+	"gantry/internal/platform/config"
+	"gantry/internal/platform/fault"
+	"gantry/internal/platform/page"
+)
+
+type adminCmd struct {
+	Key       adminKeyCmd       `cmd:"" help:"Make a fresh enterprise-admin key."`
+	Repo      adminRepoCmd      `cmd:"" help:"Repositories that sessions may name."`
+	Agent     adminAgentCmd     `cmd:"" help:"Agents that sessions may run with."`
+	WorkerKey adminWorkerKeyCmd `cmd:"" name:"worker-key" help:"Keys of workers on other machines."`
+}
+
+// adminOptions are what every admin command needs to reach the data.
+type adminOptions struct {
+	config.Storage `embed:""`
+	JSON           bool `name:"json" help:"Print JSON for scripts."`
+}
+
+// admin are the rooms an operator reaches without a server.
+type admin struct {
+	*ground
+	member *member.Service
+	agents *agents.Service
+	fleet  *fleet.Service
+	log    *slog.Logger
+}
+
+// with opens the data, runs f and closes again.
+func (o *adminOptions) with(ctx context.Context, io *stdio, src config.Sources, f func(*admin) error) (err error) {
+	if err := o.Fill(src); err != nil {
+		return err
+	}
+	if _, err := makeDataDir(o.Data); err != nil {
+		return err
+	}
+	g, err := openGround(ctx, &o.Storage)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.close()) }()
+	log := newLogger(io, config.Log{LogLevel: "warn", LogFormat: "text"})
+	a := &admin{
+		ground: g, log: log, member: g.members(log), agents: agents.New(g.db, g.keeper),
+		fleet: fleet.New(fleet.Options{DB: g.db, Clock: clock.Clock{}, Hub: g.hub, Logger: log}),
+	}
+	if err := a.fleet.EnsureDefault(ctx); err != nil {
+		return err
+	}
+	return operatorError(f(a))
+}
+
+// operatorError shows an operator the field's message; the rest of a fault is for programs.
+func operatorError(err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Kind != fault.Internal {
+		return errors.New(f.Message)
+	}
+	return err
+}
+
+// operator is who acts: whoever may write the database may do this much.
+func operator(what string, ps ...access.Permission) access.Subject {
+	return access.As("gantry admin "+what, ps...)
+}
+
+// pages reads a list to its end.
+func pages[T any](read func(page.Request) (page.Page[T], error)) ([]T, error) {
+	all := []T{}
+	for r := (page.Request{First: page.MaxFirst}); ; {
+		p, err := read(r)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p.Items...)
+		if !p.More {
+			return all, nil
+		}
+		r.After = p.End
+	}
+}
+
+type adminKeyCmd struct {
+	adminOptions `embed:""`
+}
+
+// Run makes the key. On data that were never used it is the first start's.
+func (k *adminKeyCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
+	return k.with(ctx, io, src, func(a *admin) error {
+		made, err := a.member.AdminKey(ctx, member.BootstrapOptions{})
+		if err != nil {
+			return err
+		}
+		if k.JSON {
+			return io.json(adminKeyOf(made))
+		}
+		io.printf("key           %s   (shown this once)\nservice user  %s\norganization  %s\n", made.Token.Reveal(), made.ServiceUserID, made.OrgID)
+		return nil
+	})
+}
+
+type adminRepoCmd struct {
+	Add    adminRepoAddCmd    `cmd:"" help:"List a repository: https, ssh, or a file path below a --repo-root."`
+	List   adminRepoListCmd   `cmd:"" help:"Show the repositories."`
+	Remove adminRepoRemoveCmd `cmd:"" help:"Take a repository off the list."`
+}
+
+type adminRepoAddCmd struct {
+	adminOptions `embed:""`
+	RepoRoot     []string `help:"Directory below which file repositories may lie; may be repeated." placeholder:"DIR" sep:"," type:"path" env:"GANTRY_REPO_ROOT"`
+	Name         string   `arg:"" help:"Name that sessions use, like owner/name."`
+	Address      string   `arg:"" name:"url" help:"https://…, ssh://…, git@host:path, file:///path, or a path."`
+}
+
+// Run lists a repository.
+func (r *adminRepoAddCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
+	if isPath(r.Address) {
+		root, err := worktree(r.Address)
+		if err != nil {
+			return err
+		}
+		r.Address = "file://" + root
+	}
+	return r.with(ctx, io, src, func(a *admin) error {
+		got, err := forge.New(a.db, forge.Options{FileRoots: r.RepoRoot}).Add(ctx, operator("repo add", access.ManageGitIntegrations), r.Name, r.Address)
+		if err != nil {
+			return err
+		}
+		return printRepositories(io, r.JSON, []forge.Repository{got})
+	})
+}
+
+type adminRepoListCmd struct {
+	adminOptions `embed:""`
+}
+
+// Run shows all repositories by name.
+func (r *adminRepoListCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
+	return r.with(ctx, io, src, func(a *admin) error {
+		all, err := pages(func(p page.Request) (page.Page[forge.Repository], error) {
+			return forge.New(a.db, forge.Options{}).List(ctx, operator("repo list", access.ViewGitIntegrations), p)
+		})
+		if err != nil {
+			return err
+		}
+		return printRepositories(io, r.JSON, all)
+	})
+}
+
+func printRepositories(io *stdio, asJSON bool, all []forge.Repository) error {
+	if asJSON {
+		type row struct {
+			Name string `json:"name"`
+			URL  string `json:"url"`
+		}
+		rows := make([]row, len(all))
+		for i, r := range all {
+			rows[i] = row{r.Name, r.URL}
+		}
+		return io.json(rows)
+	}
+	rows := make([][]string, len(all))
+	for i, r := range all {
+		rows[i] = []string{r.Name, r.URL}
+	}
+	return io.table([]string{"NAME", "URL"}, rows)
+}
+
+type adminRepoRemoveCmd struct {
+	adminOptions `embed:""`
+	Name         string `arg:"" help:"Name of the repository."`
+}
+
+// Run takes a repository off the list.
+func (r *adminRepoRemoveCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
+	return r.with(ctx, io, src, func(a *admin) error {
+		return forge.New(a.db, forge.Options{}).Remove(ctx, operator("repo remove", access.ManageGitIntegrations), r.Name)
+	})
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"gantry/internal/access"
+	"gantry/internal/agents"
+	"gantry/internal/platform/blob"
+	"gantry/internal/platform/config"
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/keeper"
+	"gantry/internal/worker/sandbox"
+)
+
+type doctorCmd struct {
+	config.Storage `embed:""`
+	config.Sandbox `embed:""`
+	JSON           bool `name:"json" help:"Print JSON for scripts."`
+}
+
+// finding is what one check found. Mend is empty when there is nothing to do.
+type finding struct {
+	Check string `json:"check"`
+	OK    bool   `json:"ok"`
+	Found string `json:"found"`
+	Mend  string `json:"mend,omitempty"`
+}
+
+// Run makes every check, however the others end, and exits 1 when one failed. It changes nothing that isn't made by a first
+// start as well.
+func (d *doctorCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
+	if err := d.Fill(src); err != nil {
+		return err
+	}
+	var all []finding
+	database, open := d.database(ctx)
+	all = append(all, d.data(), database)
+	if open != nil {
+		defer func() { _ = open.Close() }() // it was only read
+		all = append(all, schema(ctx, open))
+	}
+	held, k := d.keeperOpens(ctx, open)
+	all = append(all, held, d.blobsOpen(ctx), d.sandboxRuns(), gitRuns())
+	if k != nil && open != nil {
+		all = append(all, agentsRun(ctx, open, k)...)
+	}
+	if k != nil {
+		_ = k.Close() // nothing was written through it
+	}
+	return report(io, d.JSON, all)
+}
+
+func report(io *stdio, asJSON bool, all []finding) error {
+	ok := true
+	rows := make([][]string, len(all))
+	for i, f := range all {
+		mark := "ok"
+		if !f.OK {
+			mark, ok = "FAIL", false
+		}
+		rows[i] = []string{mark, f.Check, strings.TrimSpace(f.Found + ". " + f.Mend)}
+	}
+	var err error
+	if asJSON {
+		err = io.json(all)
+	} else {
+		err = io.table([]string{"", "CHECK", "FOUND"}, rows)
+	}
+	if err == nil && !ok {
+		return exitCode(exitUsage)
+	}
+	return err
+}
+
+func good(check, found string, args ...any) finding {
+	return finding{Check: check, OK: true, Found: fmt.Sprintf(found, args...)}
+}
+
+func bad(check string, err error, mend string) finding {
+	return finding{Check: check, Found: strings.ReplaceAll(strings.TrimSuffix(err.Error(), "."), "\n", "; "), Mend: mend}
+}
+
+func (d *doctorCmd) data() finding {
+	const check = "data directory"
+	loose, err := makeDataDir(d.Data)
+	if err != nil {
+		return bad(check, err, "")
+	}
+	if loose {
+		return finding{Check: check, Found: "others may enter " + d.Data, Mend: "Run: chmod 700 " + d.Data}
+	}
+	lock, err := lockFile(filepath.Join(d.Data, "serve.lock"))
+	switch {
+	case errors.Is(err, errLocked):
+		return good(check, "%s, a server runs on it", d.Data)
+	case err != nil:
+		return bad(check, err, "Give the directory to the user that runs Gantry.")
+	}
+	_ = lock.Close() // it was held to look only
+	return good(check, "%s, no server runs on it", d.Data)
+}
+
+func (d *doctorCmd) database(ctx context.Context) (finding, *db.DB) {
+	const check = "database"
+	open, err := db.Open(ctx, d.Database, db.Options{})
+	if err != nil {
+		return bad(check, err, "Check --database, and that the server is reachable and the user may connect."), nil
+	}
+	return good(check, "%s answers", config.Redact(d.Database)), open
+}
+
+func schema(ctx context.Context, d *db.DB) finding {
+	const check = "schema"
+	have, want, err := d.SchemaVersion(ctx)
+	switch {
+	case err != nil:
+		return bad(check, err, "The user of the database must be able to make tables.")
+	case have < want:
+		return finding{Check: check, Found: fmt.Sprintf("version %d, this program needs %d", have, want), Mend: "Run `gantry migrate`; `gantry serve` does it at its start."}
+	case have > want:
+		return finding{Check: check, Found: fmt.Sprintf("version %d is newer than this program's %d", have, want), Mend: "Use the newer program."}
+	}
+	return good(check, "version %d", have)
+}
+
+// keeperOpens checks that the keeper is there and is the database's. A database without a schema has no keeper yet.
+func (d *doctorCmd) keeperOpens(ctx context.Context, open *db.DB) (finding, *keeper.Keeper) {
+	const check = "keeper"
+	k, err := keeper.Open(ctx, d.Keeper, d.Data)
+	if err != nil {
+		return bad(check, err, "Check --keeper."), nil
+	}
+	if open == nil {
+		return good(check, "%s opens; without the database it can't be tried", k.Name()), k
+	}
+	if have, want, err := open.SchemaVersion(ctx); err != nil || have < want {
+		return good(check, "%s opens; it is tried once the schema is there", k.Name()), k
+	}
+	if err := k.Attach(ctx, open); err != nil {
+		return bad(check, err, "Give the keeper that this database was made with."), nil
+	}
+	return good(check, "%s opens this database's secrets", k.Name()), k
+}
+
+func (d *doctorCmd) blobsOpen(ctx context.Context) finding {
+	const check, mend = "blobs", "Check --blobs, and that this user may write there."
+	b, err := blob.Open(ctx, d.Blobs, d.Data)
+	if err != nil {
+		return bad(check, err, mend)
+	}
+	err = b.Check(ctx)
+	if err := errors.Join(err, b.Close()); err != nil {
+		return bad(check, err, mend)
+	}
+	return good(check, "%s takes and gives", config.Redact(d.Blobs))
+}
+
+// sandboxRuns makes a sandbox in a directory of its own and runs it once, as a worker does at its start.
+func (d *doctorCmd) sandboxRuns() finding {
+	const check = "sandbox"
+	if d.Sandbox.Sandbox == sandbox.ModeNone {
+		return finding{Check: check, Found: "there is none: agents can do whatever this user can", Mend: "Use --sandbox=bubblewrap unless this machine is itself the sandbox."}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return bad(check, err, "")
+	}
+	dir, err := os.MkdirTemp("", "gantry-doctor-")
+	if err != nil {
+		return bad(check, err, "")
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // a temporary directory
+	o := sandboxOptions(d.Sandbox, slog.New(slog.DiscardHandler))
+	o.Root, o.Self = filepath.Join(dir, "sessions"), self
+	box, err := sandbox.New(o)
+	if err != nil {
+		return bad(check, err, "")
+	}
+	if err := box.Close(); err != nil {
+		return bad(check, err, "")
+	}
+	return good(check, "bubblewrap confines; network %s", d.SandboxNet)
+}
+
+func gitRuns() finding {
+	const check = "git"
+	path, err := exec.LookPath("git")
+	if err != nil {
+		return bad(check, err, "Install git (apt-get install git).")
+	}
+	return good(check, "%s", path)
+}
+
+// agentsRun checks that each configured agent's program is on this machine; workers elsewhere have their own.
+func agentsRun(ctx context.Context, d *db.DB, k *keeper.Keeper) []finding {
+	all, err := agents.New(d, k).List(ctx, operator("doctor", access.ManageEnterpriseSettings))
+	if err != nil {
+		return []finding{bad("agents", operatorError(err), "")}
+	}
+	var out []finding
+	for _, a := range all {
+		check := "agent " + a.Name
+		if len(a.Command) == 0 {
+			out = append(out, good(check, "built in; it needs no model and runs the sh blocks of a prompt"))
+			continue
+		}
+		if _, err := exec.LookPath(a.Command[0]); err != nil {
+			out = append(out, bad(check, err, "Install it where workers run, and name its place with --bind."))
+			continue
+		}
+		out = append(out, good(check, "%s", a.Command[0]))
+	}
+	return out
+}

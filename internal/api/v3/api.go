@@ -1,0 +1,40 @@
+// Package v3 is the door of API version 3, /v3 and /v3beta1: wire types and operations, one self-registering file per resource.
+//
+// Its types are the contract's (contract/v3-rules.md); the rooms behind it know none of them. A new resource is a new file whose
+// init appends to registrations.
+package v3
+
+import (
+	"gantry/internal/audit"
+	"gantry/internal/fleet"
+	"gantry/internal/kit"
+	"gantry/internal/member"
+	"gantry/internal/org"
+	"gantry/internal/session"
+)
+
+// Rooms are the use cases behind the door. Each resource file names what it needs.
+type Rooms struct {
+	Audit    *audit.Service
+	Fleet    *fleet.Service
+	Members  *member.Service
+	Orgs     *org.Service
+	Sessions *session.Service
+}
+
+var registrations []func(*kit.API, Rooms)
+
+// New registers every operation of the version on the kit's router. With the zero Rooms it serves to emit the document.
+func New(k *kit.Kit, rooms Rooms) *kit.API {
+	a := kit.NewAPI(k, kit.Version{
+		Title:       "Gantry API v3",
+		Version:     "3",
+		Description: "Sessions, organizations, members and everything else, for programs.",
+		Prefixes:    []string{"/v3/", "/v3beta1/"},
+		Form:        kit.Problem,
+	})
+	for _, register := range registrations {
+		register(a, rooms)
+	}
+	return a
+}

@@ -1,0 +1,51 @@
+package audit
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+
+	"gantry/internal/platform/db"
+)
+
+// list reads with the index of what is asked for: (org_id, time), (action, time) or (time) alone.
+func list(ctx context.Context, q db.Querier, p ListParams) ([]Log, error) {
+	var w db.Where
+	if p.OrgID != "" {
+		w.Add("org_id = ?", p.OrgID)
+	}
+	if p.Action != "" {
+		w.Add("action = ?", string(p.Action))
+	}
+	if !p.TimeAfter.IsZero() {
+		w.Add("created_at >= ?", p.TimeAfter.UnixMilli())
+	}
+	if !p.TimeBefore.IsZero() {
+		w.Add("created_at < ?", p.TimeBefore.UnixMilli())
+	}
+	direction, beyond := "DESC", "<"
+	if p.Order == Asc {
+		direction, beyond = "ASC", ">"
+	}
+	if p.Page.After != nil {
+		w.Add("(created_at, audit_log_id) "+beyond+" (?, ?)", p.Page.After...)
+	}
+	where := w.SQL()
+	limit := w.Number("LIMIT ?", p.Page.Limit())
+	return db.All(ctx, q, scanLog, `SELECT audit_log_id, created_at, action, org_id, user_id, user_email, service_user_id,
+			service_user_name, request_id, data
+		FROM audit_entries`+where+` ORDER BY created_at `+direction+`, audit_log_id `+direction+` `+limit, w.Args()...)
+}
+
+func scanLog(s db.Scanner) (Log, error) {
+	var l Log
+	var at int64
+	var orgID, userID, email, serviceID, serviceName, requestID sql.NullString
+	var data string
+	err := s.Scan(&l.ID, &at, &l.Action, &orgID, &userID, &email, &serviceID, &serviceName, &requestID, &data)
+	l.CreatedAt = db.Time(at)
+	l.OrgID, l.UserID, l.UserEmail = orgID.String, userID.String, email.String
+	l.ServiceUserID, l.ServiceUserName, l.RequestID = serviceID.String, serviceName.String, requestID.String
+	l.Data = json.RawMessage(data)
+	return l, err
+}

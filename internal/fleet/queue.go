@@ -1,0 +1,242 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/fault"
+	"gantry/internal/platform/id"
+)
+
+// Enqueue is a session to put into the queue.
+type Enqueue struct {
+	SessionID string
+	OrgID     string
+	OutpostID string
+	Platform  string
+	Kind      string
+	At        time.Time
+}
+
+// EnqueueTx makes a session pending, whether the queue has seen it before or not. A session that is pending already stays where
+// it is.
+func EnqueueTx(ctx context.Context, tx *db.Tx, e Enqueue) error {
+	at := e.At.UnixMilli()
+	n, err := db.Exec(ctx, tx, `INSERT INTO queue (session_id, org_id, outpost_id, kind, phase, session_status, platform, fence,
+			last_batch, secrets_given, enqueued_at, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, 'pending', 'pending', $5, 0, 0, 0, $6, $6, $6)
+		ON CONFLICT (session_id) DO UPDATE SET kind = excluded.kind, phase = 'pending', session_status = 'pending',
+			acceptor_id = NULL, token_hash = NULL, claim_deadline = NULL, lease_until = NULL,
+			enqueued_at = excluded.enqueued_at, updated_at = excluded.updated_at
+		WHERE queue.phase <> 'pending'`,
+		e.SessionID, e.OrgID, e.OutpostID, e.Kind, db.Null(e.Platform), at)
+	if err != nil || n == 0 {
+		return err
+	}
+	return laneTx(ctx, tx, e.OutpostID, e.OrgID, 1)
+}
+
+func laneTx(ctx context.Context, tx *db.Tx, outpostID, orgID string, change int64) error {
+	_, err := db.Exec(ctx, tx, `INSERT INTO queue_lanes (outpost_id, org_id, pending, served_at) VALUES ($1, $2, $3, 0)
+		ON CONFLICT (outpost_id, org_id) DO UPDATE SET pending = queue_lanes.pending + excluded.pending`, outpostID, orgID, change)
+	return err
+}
+
+// lanesTried bounds how many organizations one pick looks at when the first ones only have sessions that wait for their own machine.
+const lanesTried = 8
+
+// ClaimNextTx claims the next session of an outpost for a worker: round-robin over organizations, oldest first within one
+// (design: worker.md). orgs limits the choice, nil doesn't. ok is false when nothing is queued for it.
+func ClaimNextTx(ctx context.Context, tx *db.Tx, outpostID, workerID string, orgs []string, now time.Time) (c Claim, ok bool, err error) {
+	var w db.Where
+	w.Add("outpost_id = ?", outpostID)
+	w.Add("pending > 0")
+	w.In("org_id", orgs)
+	query := `SELECT org_id FROM queue_lanes` + w.SQL() + ` ORDER BY served_at, org_id ` + w.Number("LIMIT ?", lanesTried)
+	lanes, err := db.All(ctx, tx, db.Text, query, w.Args()...)
+	if err != nil {
+		return c, false, err
+	}
+	for _, org := range lanes {
+		sessionID, err := db.One(ctx, tx, db.Text, `SELECT session_id FROM queue
+			WHERE outpost_id = $1 AND org_id = $2 AND phase = 'pending'
+				AND (last_acceptor IS NULL OR last_acceptor = $3 OR enqueued_at <= $4)
+			ORDER BY enqueued_at, session_id LIMIT 1`+skipLocked(tx), outpostID, org, workerID, now.Add(-homeTime).UnixMilli())
+		if errors.Is(err, db.ErrNone) {
+			continue
+		}
+		if err != nil {
+			return c, false, err
+		}
+		c, err = claimTx(ctx, tx, sessionID, workerID, now)
+		return c, err == nil, err
+	}
+	return c, false, nil
+}
+
+// HasPending reports whether anything waits at an outpost.
+func HasPending(ctx context.Context, q db.Querier, outpostID string) (bool, error) {
+	_, err := db.One(ctx, q, db.Int, `SELECT 1 FROM queue_lanes WHERE outpost_id = $1 AND pending > 0 LIMIT 1`, outpostID)
+	if errors.Is(err, db.ErrNone) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// skipLocked lets several replicas pick at once on PostgreSQL; SQLite has one writer.
+func skipLocked(tx *db.Tx) string {
+	if tx.Engine() == db.Postgres {
+		return " FOR UPDATE SKIP LOCKED"
+	}
+	return ""
+}
+
+// ClaimTx claims one session by name, as the vendor's protocol does (contract/behaviour.md §18.1.6): the same acceptor renews with a
+// fresh token; a claim held by another is refused unless its deadline passed before the session ran.
+func ClaimTx(ctx context.Context, tx *db.Tx, sessionID, acceptorID string, now time.Time) (Claim, error) {
+	r, err := getTx(ctx, tx, sessionID)
+	switch {
+	case errors.Is(err, db.ErrNone), err == nil && (r.Phase == Ended || r.Phase == Parked):
+		return Claim{}, fault.New(fault.NotFound, "the session is not queued")
+	case err != nil:
+		return Claim{}, err
+	case r.Phase == Claimed && r.AcceptorID != acceptorID && !r.expired(now):
+		return Claim{}, fault.New(fault.Conflict, "the session is claimed by another worker")
+	}
+	return claimTx(ctx, tx, sessionID, acceptorID, now)
+}
+
+// expired says that a claim's deadline passed before the session ran: a running one lapses by its lease only.
+func (r Row) expired(now time.Time) bool {
+	return r.Phase == Claimed && !r.ClaimDeadline.IsZero() && r.ClaimDeadline.Before(now)
+}
+
+func getTx(ctx context.Context, q db.Querier, sessionID string) (Row, error) {
+	return db.One(ctx, q, scanRow, `SELECT `+rowColumns+` FROM queue WHERE session_id = $1`, sessionID)
+}
+
+// claimTx gives a session to an acceptor under the next fence.
+func claimTx(ctx context.Context, tx *db.Tx, sessionID, acceptorID string, now time.Time) (Claim, error) {
+	before, err := getTx(ctx, tx, sessionID)
+	if err != nil {
+		return Claim{}, err
+	}
+	c := Claim{Token: id.NewKey(id.KeyConnect)}
+	c.Row, err = db.One(ctx, tx, scanRow, `UPDATE queue SET phase = 'claimed', acceptor_id = $1, last_acceptor = $1,
+			fence = fence + 1, token_hash = $2, claim_deadline = $3, lease_until = $3, last_batch = 0, updated_at = $4
+		WHERE session_id = $5 RETURNING `+rowColumns,
+		acceptorID, id.HashKey(c.Token), now.Add(ClaimTime).UnixMilli(), now.UnixMilli(), sessionID)
+	if err != nil {
+		return Claim{}, err
+	}
+	if before.Phase != Pending {
+		return c, nil
+	}
+	_, err = db.Exec(ctx, tx, `UPDATE queue_lanes SET pending = pending - 1, served_at = $1 WHERE outpost_id = $2 AND org_id = $3`,
+		now.UnixMilli(), c.OutpostID, c.OrgID)
+	return c, err
+}
+
+// ErrStale is the answer to a worker whose claim is no longer the session's.
+func ErrStale() error {
+	return fault.New(fault.Conflict, "the claim has ended: its fence is stale; stop working on this session")
+}
+
+// RenewTx renews a claim's lease and gives its row. A stale fence is a 409. The first report ends the 300 s deadline; from then on
+// the lease counts.
+func RenewTx(ctx context.Context, tx *db.Tx, sessionID string, fence int64, now time.Time) (Row, error) {
+	r, err := db.One(ctx, tx, scanRow, `UPDATE queue SET lease_until = $1, claim_deadline = NULL, session_status = 'running'
+		WHERE session_id = $2 AND fence = $3 AND phase = 'claimed' RETURNING `+rowColumns,
+		now.Add(LeaseTime).UnixMilli(), sessionID, fence)
+	if errors.Is(err, db.ErrNone) {
+		return Row{}, ErrStale()
+	}
+	return r, err
+}
+
+// AckBatchTx notes that a batch is in.
+func AckBatchTx(ctx context.Context, tx *db.Tx, sessionID string, number int64) error {
+	_, err := db.Exec(ctx, tx, `UPDATE queue SET last_batch = $1 WHERE session_id = $2`, number, sessionID)
+	return err
+}
+
+// GiveSecretsTx notes that a claim's secrets are released, which happens once per fence.
+func GiveSecretsTx(ctx context.Context, tx *db.Tx, sessionID string, fence int64) error {
+	n, err := db.Exec(ctx, tx, `UPDATE queue SET secrets_given = $1
+		WHERE session_id = $2 AND fence = $1 AND phase = 'claimed' AND secrets_given < $1`, fence, sessionID)
+	if err == nil && n == 0 {
+		return fault.New(fault.Conflict, "the secrets of this claim were released already")
+	}
+	return err
+}
+
+// LeaveTx ends whatever claim a session has and moves its row to parked or ended. The fence stays, so the next claim's is higher.
+func LeaveTx(ctx context.Context, tx *db.Tx, sessionID string, to Phase, status Status, now time.Time) error {
+	before, err := getTx(ctx, tx, sessionID)
+	if errors.Is(err, db.ErrNone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := db.Exec(ctx, tx, `UPDATE queue SET phase = $1, session_status = $2, acceptor_id = NULL, token_hash = NULL,
+			claim_deadline = NULL, lease_until = NULL, updated_at = $3 WHERE session_id = $4`,
+		string(to), string(status), now.UnixMilli(), sessionID); err != nil {
+		return err
+	}
+	if before.Phase == Pending {
+		return laneTx(ctx, tx, before.OutpostID, before.OrgID, -1)
+	}
+	return nil
+}
+
+// HeldTx gives the claim that an acceptor holds on a session: 409 when it doesn't hold it (contract/behaviour.md §18.1.7).
+func HeldTx(ctx context.Context, tx *db.Tx, sessionID, acceptorID string) (Row, error) {
+	r, err := getTx(ctx, tx, sessionID)
+	switch {
+	case errors.Is(err, db.ErrNone):
+		return Row{}, fault.New(fault.NotFound, "the session is not queued")
+	case err != nil:
+		return Row{}, err
+	case r.Phase != Claimed || r.AcceptorID != acceptorID:
+		return Row{}, fault.New(fault.Conflict, "the session is not held by this acceptor")
+	}
+	return r, nil
+}
+
+// RequeueTx makes a claimed session pending again.
+func RequeueTx(ctx context.Context, tx *db.Tx, r Row, kind string, now time.Time) error {
+	return EnqueueTx(ctx, tx, Enqueue{SessionID: r.SessionID, OrgID: r.OrgID, OutpostID: r.OutpostID, Kind: kind, At: now})
+}
+
+// Lapsed lists claims whose lease is over, at most n.
+func Lapsed(ctx context.Context, q db.Querier, now time.Time, n int) ([]Row, error) {
+	return db.All(ctx, q, scanRow, `SELECT `+rowColumns+` FROM queue
+		WHERE phase = 'claimed' AND lease_until < $1 ORDER BY lease_until LIMIT $2`, now.UnixMilli(), n)
+}
+
+// HeldBy lists the claims of one acceptor.
+func HeldBy(ctx context.Context, q db.Querier, outpostID, acceptorID string) ([]Row, error) {
+	return db.All(ctx, q, scanRow, `SELECT `+rowColumns+` FROM queue
+		WHERE outpost_id = $1 AND phase = 'claimed' AND acceptor_id = $2`, outpostID, acceptorID)
+}
+
+// Get gives a session's row.
+func Get(ctx context.Context, q db.Querier, sessionID string) (Row, error) {
+	return getTx(ctx, q, sessionID)
+}
+
+// ByToken finds the claim that a connect token belongs to: 401 when it is unknown or its claim has ended.
+func ByToken(ctx context.Context, q db.Querier, token string) (Row, error) {
+	none := fault.New(fault.Unauthenticated, "the connect token is unknown or its claim has ended")
+	if !id.WellFormed(id.KeyConnect, token) {
+		return Row{}, none
+	}
+	r, err := db.One(ctx, q, scanRow, `SELECT `+rowColumns+` FROM queue WHERE token_hash = $1`, id.HashKey(token))
+	if errors.Is(err, db.ErrNone) {
+		return Row{}, none
+	}
+	return r, err
+}

@@ -1,0 +1,206 @@
+// Package forge knows the repositories that sessions may name, and where they are.
+//
+// An operator lists them: a name, and an https, ssh or file address. A file is allowed only below a root that the operator listed
+// for that, after symbolic links are resolved; an address carries no credentials, because it is shown and kept as it is.
+package forge
+
+import (
+	"net/url"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/fault"
+)
+
+// Kind says how a repository is reached.
+type Kind string
+
+// The kinds.
+const (
+	HTTPS Kind = "https"
+	SSH   Kind = "ssh"
+	File  Kind = "file"
+)
+
+// Repository is one repository. Name is `owner/name` or a bare name.
+type Repository struct {
+	Name      string
+	URL       string
+	CreatedAt time.Time
+}
+
+// Kind says how the repository is reached.
+func (r Repository) Kind() Kind {
+	switch {
+	case strings.HasPrefix(r.URL, "https://"):
+		return HTTPS
+	case strings.HasPrefix(r.URL, "file://"):
+		return File
+	}
+	return SSH
+}
+
+// Host gives the host of a repository that isn't a file, without a port.
+func (r Repository) Host() string {
+	if m := scpForm.FindStringSubmatch(r.URL); m != nil && !strings.Contains(r.URL, "://") {
+		return strings.ToLower(m[2])
+	}
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
+}
+
+// Options of New.
+type Options struct {
+	// FileRoots are the directories below which repositories may be files. None: no file is allowed.
+	FileRoots []string
+}
+
+// Service holds the use cases.
+type Service struct {
+	db *db.DB
+	o  Options
+}
+
+// New makes the service.
+func New(d *db.DB, o Options) *Service { return &Service{db: d, o: o} }
+
+const (
+	maxName = 256
+	maxURL  = 2048
+)
+
+var (
+	goodName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*){0,4}$`)
+	// scpForm is git's short form of ssh, user@host:path. Neither user nor host may look like an option.
+	scpForm  = regexp.MustCompile(`^(?:([A-Za-z0-9_][A-Za-z0-9._-]*)@)([A-Za-z0-9][A-Za-z0-9.-]*):([^:\s-][^:\s]*)$`)
+	goodHost = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*$|^\[[0-9A-Fa-f:.]+\]$`)
+	goodUser = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
+)
+
+func checkName(name string) error {
+	if len(name) > maxName || !goodName.MatchString(name) {
+		return fault.InvalidField("name", "must be owner/name or a bare name of letters, digits, '.', '_' and '-'")
+	}
+	return nil
+}
+
+// canonical checks an address and gives it in the form that is kept.
+func (s *Service) canonical(raw string) (string, error) {
+	if len(raw) > maxURL || strings.ContainsAny(raw, "\x00\r\n\t ") {
+		return "", fault.InvalidField("url", "must be one address without spaces")
+	}
+	if filepath.IsAbs(raw) {
+		return s.file(raw)
+	}
+	if scpForm.MatchString(raw) && !strings.Contains(raw, "://") {
+		return raw, nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", fault.InvalidField("url", "is no address")
+	}
+	switch u.Scheme {
+	case "file":
+		if u.Host != "" {
+			return "", fault.InvalidField("url", "must be file:///absolute/path")
+		}
+		return s.file(u.Path)
+	case "https", "ssh":
+		return remote(u)
+	}
+	return "", fault.InvalidField("url", "must be an https or ssh address, or a file path below a listed root")
+}
+
+func remote(u *url.URL) (string, error) {
+	host := u.Hostname()
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if !goodHost.MatchString(host) || u.Path == "" || u.Path == "/" || u.RawQuery != "" || u.Fragment != "" {
+		return "", fault.InvalidField("url", "must name a host and a repository, and nothing else")
+	}
+	if _, has := u.User.Password(); has || (u.User != nil && u.Scheme == "https") {
+		return "", fault.InvalidField("url", "must not hold credentials: they would be shown")
+	}
+	if u.User != nil && !goodUser.MatchString(u.User.Username()) {
+		return "", fault.InvalidField("url", "the user name is not allowed")
+	}
+	return u.String(), nil
+}
+
+// file checks a path against the listed roots, both with their symbolic links resolved.
+func (s *Service) file(p string) (string, error) {
+	if !filepath.IsAbs(p) {
+		return "", fault.InvalidField("url", "a file path must be absolute")
+	}
+	real, err := filepath.EvalSymlinks(p)
+	if err != nil {
+		return "", fault.Wrap(err, fault.Invalid, "url: %s can't be read on this machine", p)
+	}
+	if !s.underRoot(real) {
+		return "", fault.InvalidField("url", "%s is not below a listed root; list one with --repo-root", p)
+	}
+	return (&url.URL{Scheme: "file", Path: real}).String(), nil
+}
+
+func (s *Service) underRoot(real string) bool {
+	for _, root := range s.o.FileRoots {
+		root, err := filepath.EvalSymlinks(root)
+		if err != nil {
+			continue // a root that isn't there holds nothing
+		}
+		if rel, err := filepath.Rel(root, real); err == nil && filepath.IsLocal(rel) {
+			return true
+		}
+	}
+	return false
+}
+
+// normalName takes from an input what people add to a repository's name: a scheme, ".git", a slash at the end.
+func normalName(in string) string {
+	in = strings.TrimSpace(in)
+	for _, scheme := range []string{"https://", "http://", "ssh://git@", "git@"} {
+		in = strings.TrimPrefix(in, scheme)
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(in, "/"), ".git")
+}
+
+// splitHost takes the host off a host-prefixed name such as git.example.com/owner/name (contract/v3-rules.md, differences 15).
+func splitHost(name string) (host, rest string, ok bool) {
+	host, rest, ok = strings.Cut(name, "/")
+	if !ok {
+		host, rest, ok = strings.Cut(name, ":")
+	}
+	if !ok || !strings.Contains(host, ".") || rest == "" {
+		return "", "", false
+	}
+	return strings.ToLower(host), rest, true
+}
+
+// directories gives each repository its folder below the working directory: "." for a single one, else its last name, with its
+// owner where two would meet.
+func directories(names []string) []string {
+	out := make([]string, len(names))
+	if len(names) == 1 {
+		out[0] = "."
+		return out
+	}
+	count := map[string]int{}
+	for _, n := range names {
+		count[path.Base(n)]++
+	}
+	for i, n := range names {
+		out[i] = path.Base(n)
+		if count[out[i]] > 1 {
+			out[i] = strings.ReplaceAll(n, "/", "-")
+		}
+	}
+	return out
+}

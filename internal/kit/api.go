@@ -1,0 +1,174 @@
+package kit
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+)
+
+// Version describes one API version to NewAPI.
+type Version struct {
+	Title       string
+	Version     string
+	Description string
+	// Prefixes are the beginnings of its paths, such as "/v3/" and "/v3beta1/"; they also decide the form of its 404s.
+	Prefixes []string
+	Form     Form
+	// Authenticator replaces the kit's own, for a door with credentials of its own.
+	Authenticator Authenticator
+}
+
+// API is one API version: a huma API whose operations were registered with Register.
+type API struct {
+	huma.API
+	kit        *Kit
+	auth       Authenticator
+	form       Form
+	prefixes   []string
+	operations []*operation
+}
+
+// NewAPI makes an API version on the kit's router. Names of schemas are those of the Go types, so a door's wire types have names
+// of their own.
+func NewAPI(k *Kit, v Version) *API {
+	cfg := huma.DefaultConfig(v.Title, v.Version)
+	cfg.Info.Description = v.Description
+	// No $schema member, no Link header, no routes of huma's own: answers are exactly the contract's.
+	cfg.SchemasPath, cfg.OpenAPIPath, cfg.DocsPath, cfg.CreateHooks, cfg.Transformers = "", "", "", nil, nil
+	cfg.AllowAdditionalPropertiesByDefault = true
+	format := huma.Format{Marshal: marshal, Unmarshal: unmarshal}
+	cfg.Formats = map[string]huma.Format{"application/json": format, "json": format}
+	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
+	a := &API{API: humachi.New(k.mux, cfg), kit: k, auth: v.Authenticator, form: v.Form, prefixes: v.Prefixes}
+	if a.auth == nil {
+		a.auth = k.o.Authenticator
+	}
+	k.apis = append(k.apis, a)
+	return a
+}
+
+// Kit gives the kit that the API belongs to.
+func (a *API) Kit() *Kit { return a.kit }
+
+func marshal(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// unmarshal refuses NUL characters, which PostgreSQL can't keep in a text. It is called twice for a body: into an any to be
+// validated, then into the input.
+func unmarshal(data []byte, v any) error {
+	if err := json.Unmarshal(data, v); err != nil {
+		return err
+	}
+	if parsed, ok := v.(*any); ok && bytes.Contains(data, []byte(`\u0000`)) {
+		if at := findNUL("body", *parsed); at != "" {
+			return fmt.Errorf("%s%s", nulField, at)
+		}
+	}
+	return nil
+}
+
+func findNUL(at string, v any) string {
+	switch v := v.(type) {
+	case string:
+		if strings.IndexByte(v, 0) >= 0 {
+			return at
+		}
+	case []any:
+		for i, e := range v {
+			if found := findNUL(fmt.Sprintf("%s.%d", at, i), e); found != "" {
+				return found
+			}
+		}
+	case map[string]any:
+		for name, e := range v {
+			if strings.IndexByte(name, 0) >= 0 {
+				return at
+			}
+			if found := findNUL(at+"."+name, e); found != "" {
+				return found
+			}
+		}
+	}
+	return ""
+}
+
+// OpenAPI gives the API's OpenAPI 3.1 document as indented JSON, the same bytes each time.
+func OpenAPI(a *API) ([]byte, error) {
+	raw, err := json.Marshal(a.OpenAPI())
+	if err != nil {
+		return nil, fmt.Errorf("encode the OpenAPI document: %w", err)
+	}
+	var doc any
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(&doc); err != nil {
+		return nil, fmt.Errorf("read the OpenAPI document back: %w", err)
+	}
+	admitNull(doc)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(doc); err != nil {
+		return nil, fmt.Errorf("encode the OpenAPI document: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// admitNull adds null to the values of every enumeration that may be null, as JSON Schema wants it.
+func admitNull(v any) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			admitNull(e)
+		}
+	case map[string]any:
+		for _, e := range v {
+			admitNull(e)
+		}
+		types, _ := v["type"].([]any)
+		values, _ := v["enum"].([]any)
+		if len(values) > 0 && contains(types, "null") && !contains(values, nil) {
+			v["enum"] = append(values, nil)
+		}
+	}
+}
+
+func contains(list []any, v any) bool {
+	for _, e := range list {
+		if e == v {
+			return true
+		}
+	}
+	return false
+}
+
+// errorResponses describes the refusals that any operation may answer with, in the version's form.
+func (a *API) errorResponses(op *operation, into map[string]*huma.Response) {
+	codes := []string{"401", "403", "404", "422", "429", "default"}
+	texts := []string{"No valid credential.", "The credential lacks the permission.", "Unknown, or not to be seen.", "A field is wrong.",
+		"Too many requests; not processed.", "Any other error."}
+	for i, code := range codes {
+		if into[code] != nil || (op.public && (code == "401" || code == "403")) {
+			continue
+		}
+		t := reflect.TypeFor[ProblemDetail]()
+		switch {
+		case a.form == FastAPI && code == "422":
+			t = reflect.TypeFor[HTTPValidationError]()
+		case a.form != Problem:
+			t = reflect.TypeFor[ErrorDetail]()
+		}
+		schema := a.OpenAPI().Components.Schemas.Schema(t, true, "")
+		into[code] = &huma.Response{Description: texts[i], Content: map[string]*huma.MediaType{a.form.contentType(): {Schema: schema}}}
+	}
+}

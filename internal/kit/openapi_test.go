@@ -1,0 +1,87 @@
+package kit_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"testing"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"gantry/internal/access"
+	"gantry/internal/kit"
+)
+
+func TestTheDocumentSaysWhatTheWireDoes(t *testing.T) {
+	t.Parallel()
+	type inner struct {
+		Name string `json:"name" minLength:"1"`
+	}
+	type input struct {
+		Body struct {
+			Inner kit.Optional[inner]    `json:"inner,omitempty"`
+			List  kit.Optional[[]string] `json:"list,omitempty" maxItems:"2"`
+			Mode  kit.Optional[string]   `json:"mode,omitempty" enum:"a,b"`
+		}
+	}
+	type answer struct {
+		Text  *string          `json:"text"`
+		Inner kit.Null[inner]  `json:"inner"`
+		Many  []inner          `json:"many"`
+		Left  kit.Null[string] `json:"left"`
+	}
+	type output struct{ Body answer }
+	h := newHouse(t)
+	kit.Register(h.api, kit.Op{Operation: huma.Operation{OperationID: "doc", Method: http.MethodPut, Path: "/v3/doc"}, AnyPrincipal: true},
+		func(_ context.Context, _ access.Subject, in *input) (*output, error) {
+			out := &output{Body: answer{Many: kit.List[inner](nil)}}
+			if in.Body.Inner.Has() {
+				out.Body.Inner = kit.NotNull(in.Body.Inner.Value)
+			}
+			return out, nil
+		})
+	a := h.do(t, "PUT", "/v3/doc", "a", `{"inner":null,"list":null,"mode":null}`)
+	require.Equal(t, 200, a.Status, a.Body)
+	require.JSONEq(t, `{"text":null,"inner":null,"many":[],"left":null}`, a.Body)
+	require.JSONEq(t, `{"text":null,"inner":{"name":"n"},"many":[],"left":null}`, h.do(t, "PUT", "/v3/doc", "a", `{"inner":{"name":"n"}}`).Body)
+	a = h.do(t, "PUT", "/v3/doc", "a", `{"inner":{"name":""}}`)
+	require.Contains(t, a.Body, `["body","inner","name"]`)
+
+	first, err := kit.OpenAPI(h.api)
+	require.NoError(t, err)
+	again, err := kit.OpenAPI(h.api)
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+	var doc map[string]any
+	require.NoError(t, json.Unmarshal(first, &doc))
+	require.Equal(t, "3.1.0", doc["openapi"])
+	at := func(path ...string) any {
+		var v any = doc
+		for _, p := range path {
+			v = v.(map[string]any)[p]
+		}
+		return v
+	}
+	schemas := at("components", "schemas").(map[string]any)
+	req := schemas["InputBody"].(map[string]any)
+	require.Nil(t, req["required"])
+	props := req["properties"].(map[string]any)
+	require.Empty(t, cmp.Diff([]any{"object", "null"}, props["inner"].(map[string]any)["type"]))
+	require.Empty(t, cmp.Diff([]any{"array", "null"}, props["list"].(map[string]any)["type"]))
+	require.Empty(t, cmp.Diff([]any{"a", "b", nil}, props["mode"].(map[string]any)["enum"]))
+	out := schemas["Answer"].(map[string]any)
+	require.ElementsMatch(t, []any{"text", "inner", "many", "left"}, out["required"])
+	require.Equal(t, "array", out["properties"].(map[string]any)["many"].(map[string]any)["type"], "lists are never null")
+
+	create := at("paths", "/v3/organizations/{org_id}/sessions", "post").(map[string]any)
+	require.Equal(t, []any{"UseDevinSessions", "ManageOrgSessions"}, create["x-permission"])
+	require.Contains(t, create["description"], "Needs one of the permissions UseDevinSessions, ManageOrgSessions.")
+	require.NotNil(t, create["security"])
+	require.Equal(t, []any{"ReadAccountMeta"}, at("paths", "/v3/self", "get", "x-permission"))
+	require.Nil(t, at("paths", "/v3/ping", "get", "security"))
+	require.Contains(t, string(first), `"application/problem+json"`)
+	require.NotContains(t, string(first), "$schema")
+	require.Empty(t, h.get(t, "/v3/self", "a").Header.Get("Link"))
+}

@@ -1,0 +1,262 @@
+package kit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"gantry/internal/access"
+	"gantry/internal/platform/clock"
+)
+
+const (
+	eventStream = "text/event-stream"
+	// writeWait is how long a client may leave a write waiting.
+	writeWait = 30 * time.Second
+)
+
+// Event is one server-sent event. ID is what the client gives back as Last-Event-ID, empty for none; Data is encoded as JSON.
+type Event struct {
+	ID   string
+	Type string
+	Data any
+}
+
+// Stream is an open stream of server-sent events.
+type Stream struct {
+	// LastID is the client's Last-Event-ID, empty on a first connection.
+	LastID string
+
+	c         *call
+	rc        *http.ResponseController
+	buf       bytes.Buffer
+	lastWrite time.Time
+	live      clock.Clock // the machine's: deadlines are the kernel's
+}
+
+// StreamFunc fills a stream. When it returns the stream ends; an error is logged, because the answer has long begun.
+type StreamFunc func(ctx context.Context, st *Stream) error
+
+// ErrStreamOver is what Wait gives when the stream has to end: the server stops, the client left, or its credential is good no more.
+var ErrStreamOver = errors.New("the stream is over")
+
+// RegisterStream registers an operation that answers with server-sent events. open decides while a refusal can still be answered.
+func RegisterStream[I any](a *API, op Op, open func(ctx context.Context, s access.Subject, in *I) (StreamFunc, error)) {
+	op.Stream = true
+	op.Operation.Responses = withContent(op.Operation.Responses, map[string]*huma.MediaType{eventStream: {Schema: &huma.Schema{Type: huma.TypeString}}})
+	Register(a, op, func(ctx context.Context, s access.Subject, in *I) (*huma.StreamResponse, error) {
+		f, err := open(ctx, s, in)
+		if err != nil {
+			return nil, err
+		}
+		return streaming(ctx, f), nil
+	})
+}
+
+// RegisterPageOrStream registers an operation that answers with JSON, or with `Accept: text/event-stream` with events.
+func RegisterPageOrStream[I, T any](a *API, op Op,
+	page func(ctx context.Context, s access.Subject, in *I) (*T, error),
+	open func(ctx context.Context, s access.Subject, in *I) (StreamFunc, error),
+) {
+	RegisterChoice(a, op, nil, page, open)
+}
+
+// RegisterChoice is RegisterPageOrStream for operations whose input may ask for the stream as well.
+func RegisterChoice[I, T any](a *API, op Op, wants func(in *I) bool,
+	page func(ctx context.Context, s access.Subject, in *I) (*T, error),
+	open func(ctx context.Context, s access.Subject, in *I) (StreamFunc, error),
+) {
+	schema := a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, op.Operation.OperationID+"Response")
+	op.Operation.Responses = withContent(op.Operation.Responses, map[string]*huma.MediaType{
+		"application/json": {Schema: schema}, eventStream: {Schema: &huma.Schema{Type: huma.TypeString}},
+	})
+	Register(a, op, func(ctx context.Context, s access.Subject, in *I) (*huma.StreamResponse, error) {
+		c := callOf(ctx)
+		if c.stream || (wants != nil && wants(in)) {
+			f, err := open(ctx, s, in)
+			if err != nil {
+				return nil, err
+			}
+			return streaming(ctx, f), nil
+		}
+		out, err := page(ctx, s, in)
+		if err != nil {
+			return nil, err
+		}
+		return &huma.StreamResponse{Body: func(huma.Context) {
+			c.w.Header().Set("Content-Type", "application/json")
+			if err := marshal(&c.w, out); err != nil {
+				a.kit.log.ErrorContext(c, "answer not written", "request_id", c.id, "error", err)
+			}
+		}}, nil
+	})
+	a.operations[len(a.operations)-1].either = true
+}
+
+func withContent(rs map[string]*huma.Response, content map[string]*huma.MediaType) map[string]*huma.Response {
+	if rs == nil {
+		rs = map[string]*huma.Response{}
+	}
+	if rs["200"] == nil {
+		rs["200"] = &huma.Response{Description: http.StatusText(http.StatusOK), Content: content}
+	}
+	return rs
+}
+
+func streaming(ctx context.Context, f StreamFunc) *huma.StreamResponse {
+	c := callOf(ctx)
+	return &huma.StreamResponse{Body: func(huma.Context) {
+		h := c.w.Header()
+		h.Set("Content-Type", eventStream)
+		h.Set("X-Accel-Buffering", "no")
+		st := &Stream{c: c, rc: http.NewResponseController(&c.w), LastID: c.req.Header.Get("Last-Event-ID")}
+		c.w.WriteHeader(http.StatusOK)
+		err := st.flush()
+		if err == nil {
+			err = f(c, st)
+		}
+		_ = st.rc.SetWriteDeadline(time.Time{}) // the connection may serve another request
+		if err != nil && !errors.Is(err, ErrStreamOver) && c.Err() == nil {
+			c.op.api.kit.log.ErrorContext(c, "stream ended", "request_id", c.id, "error", err)
+		}
+	}}
+}
+
+// Send writes events and hands them to the network in one piece.
+func (st *Stream) Send(events ...Event) error {
+	for _, e := range events {
+		data, err := json.Marshal(e.Data)
+		if err != nil {
+			return err
+		}
+		st.put(e.ID, e.Type, data)
+	}
+	return st.flush()
+}
+
+// SendRaw writes one event whose data is JSON already. More of them go out together with the next Flush or Send.
+func (st *Stream) SendRaw(id, kind string, data []byte) { st.put(id, kind, data) }
+
+// Flush hands what SendRaw wrote to the network.
+func (st *Stream) Flush() error { return st.flush() }
+
+func (st *Stream) put(id, kind string, data []byte) {
+	if id != "" {
+		st.buf.WriteString("id: " + oneLine(id) + "\n")
+	}
+	if kind != "" {
+		st.buf.WriteString("event: " + oneLine(kind) + "\n")
+	}
+	for line := range bytes.SplitSeq(data, []byte("\n")) {
+		st.buf.WriteString("data: ")
+		st.buf.Write(line)
+		st.buf.WriteByte('\n')
+	}
+	st.buf.WriteByte('\n')
+}
+
+func oneLine(s string) string { return strings.NewReplacer("\r", "", "\n", "").Replace(s) }
+
+func (st *Stream) flush() error {
+	now := st.live.Now()
+	st.lastWrite = now
+	if err := st.rc.SetWriteDeadline(now.Add(writeWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	if st.buf.Len() > 0 {
+		_, err := st.c.w.Write(st.buf.Bytes())
+		st.buf.Reset()
+		if err != nil {
+			return err
+		}
+	}
+	return st.rc.Flush()
+}
+
+// Wait returns when wake fires, when most has passed, or with ErrStreamOver. It keeps a silent connection alive with comments, and
+// asks again at each wake whether the subject may still read.
+func (st *Stream) Wait(wake <-chan struct{}, most time.Duration) error {
+	k := st.c.op.api.kit
+	over := time.NewTimer(most)
+	defer over.Stop()
+	for {
+		alive := time.NewTimer(max(0, k.o.KeepAlive-st.live.Since(st.lastWrite)))
+		select {
+		case <-st.c.Done():
+			alive.Stop()
+			return ErrStreamOver
+		case <-k.stop:
+			alive.Stop()
+			return ErrStreamOver
+		case <-wake:
+			alive.Stop()
+			return st.recheck()
+		case <-over.C:
+			alive.Stop()
+			return st.recheck()
+		case <-alive.C:
+			st.buf.WriteString(": keep-alive\n\n")
+			if err := st.flush(); err != nil {
+				return ErrStreamOver
+			}
+		}
+	}
+}
+
+// recheck asks whether the credential still stands and still may: a revoked key ends its streams.
+func (st *Stream) recheck() error {
+	c := st.c
+	if c.op.public {
+		return nil
+	}
+	s, err := c.op.api.auth.Authenticate(c, c.bearer, c.remote)
+	if err != nil {
+		return ErrStreamOver
+	}
+	s.RequestID = c.id
+	c.subject = s
+	if c.op.api.kit.o.EarlyCheckOff {
+		return nil
+	}
+	if c.op.allow(c) != nil {
+		return ErrStreamOver
+	}
+	return nil
+}
+
+// Retry tells the client how long to wait before it connects again.
+func (st *Stream) Retry(d time.Duration) error {
+	st.buf.WriteString("retry: " + strconv.FormatInt(d.Milliseconds(), 10) + "\n\n")
+	return st.flush()
+}
+
+// Pause waits within a request that is held open: until wake fires, most has passed, or the request or the server ends. It reports
+// whether it makes sense to look again.
+func Pause(ctx context.Context, wake <-chan struct{}, most time.Duration) bool {
+	c := callOf(ctx)
+	if c.op == nil {
+		return false
+	}
+	over := time.NewTimer(most)
+	defer over.Stop()
+	select {
+	case <-c.Done():
+	case <-c.op.api.kit.stop:
+	case <-wake:
+		return true
+	case <-over.C:
+		return true
+	}
+	return false
+}
+
+// Now is the machine's time, by which streams live.
+func (st *Stream) Now() time.Time { return st.live.Now() }

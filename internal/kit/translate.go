@@ -1,0 +1,137 @@
+package kit
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"gantry/internal/platform/fault"
+)
+
+// formKey finds the version's form in an operation's metadata: huma's constructors of errors are process globals.
+const formKey = "kit.form"
+
+func init() {
+	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
+		return translate(nil, status, msg, errs)
+	}
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		return translate(ctx, status, msg, errs)
+	}
+	huma.DefaultArrayNullable = false
+}
+
+// translate turns huma's refusals of a request into ours: a wrong request is 422 and names the field.
+func translate(ctx huma.Context, status int, msg string, errs []error) *Error {
+	e := &Error{status: status, detail: msg}
+	if ctx != nil {
+		if op := ctx.Operation(); op != nil {
+			e.form, _ = op.Metadata[formKey].(Form)
+		}
+		e.instance = callOf(ctx.Context()).path
+	}
+	for _, err := range errs {
+		var f *fault.Error
+		if errors.As(err, &f) && f.Kind == fault.Invalid {
+			e.fields = append(e.fields, f.Fields...)
+		}
+		var d *huma.ErrorDetail
+		if errors.As(err, &d) {
+			e.fields = append(e.fields, fieldOf(d))
+		}
+	}
+	switch status {
+	case http.StatusBadRequest:
+		e.status = http.StatusUnprocessableEntity
+		if len(e.fields) == 0 {
+			e.fields = []fault.Field{{Loc: []string{"body"}, Message: msg, Type: "missing"}}
+		}
+	case http.StatusUnsupportedMediaType:
+		e.status = http.StatusUnprocessableEntity
+		e.fields = []fault.Field{{Loc: []string{"header", "content-type"}, Message: "expected application/json", Type: "value_error"}}
+	case http.StatusRequestEntityTooLarge:
+		e.detail = strings.Replace(msg, " limit=", ": the limit is ", 1)
+	case http.StatusInternalServerError:
+		if msg == "cannot read request body" {
+			e.status, e.detail = http.StatusBadRequest, "the request body could not be read"
+		} else {
+			e.detail = "internal error"
+		}
+	}
+	if e.status == http.StatusUnprocessableEntity {
+		e.detail = summary(e.fields)
+	}
+	return e
+}
+
+const (
+	missingBody  = "expected required property "
+	missingParam = "parameter is missing"
+	goField      = " into Go struct field "
+	goValue      = " into Go value of type "
+	nulField     = "NUL character in "
+)
+
+// fieldOf reads huma's location and message. It never passes on the value, and no name of a Go type.
+func fieldOf(d *huma.ErrorDetail) fault.Field {
+	loc, msg := locOf(d.Location), d.Message
+	switch {
+	case strings.HasPrefix(msg, missingBody):
+		name, _, _ := strings.Cut(msg[len(missingBody):], " to be present")
+		name, _, _ = strings.Cut(name, " ")
+		return fault.Field{Loc: append(loc, name), Message: "Field required", Type: "missing"}
+	case strings.HasPrefix(msg, "required ") && strings.HasSuffix(msg, missingParam):
+		return fault.Field{Loc: loc, Message: "Field required", Type: "missing"}
+	case strings.HasPrefix(msg, nulField):
+		return fault.Field{Loc: locOf(msg[len(nulField):]), Message: "a NUL character is not allowed", Type: "value_error"}
+	case strings.Contains(msg, goField):
+		what, at, _ := strings.Cut(msg, goField)
+		at, _, _ = strings.Cut(at, " of type ")
+		_, at, _ = strings.Cut(at, ".")
+		if at != "" {
+			loc = append(loc, strings.Split(at, ".")...)
+		}
+		return fault.Field{Loc: loc, Message: "unfit value: " + strings.TrimPrefix(what, "json: cannot unmarshal "), Type: "type_error"}
+	case strings.Contains(msg, goValue):
+		what, _, _ := strings.Cut(msg, goValue)
+		return fault.Field{Loc: loc, Message: "unfit value: " + strings.TrimPrefix(what, "json: cannot unmarshal "), Type: "type_error"}
+	case len(loc) == 1 && loc[0] == "body" && !strings.HasPrefix(msg, "expected "):
+		return fault.Field{Loc: loc, Message: "not valid JSON: " + msg, Type: "json_invalid"}
+	}
+	return fault.Field{Loc: loc, Message: msg, Type: typeOf(msg)}
+}
+
+// locOf splits huma's `body.keys[0].name`.
+func locOf(s string) []string {
+	s = strings.NewReplacer("[", ".", "]", "").Replace(s)
+	if s == "" {
+		return []string{"body"}
+	}
+	return strings.Split(s, ".")
+}
+
+func typeOf(msg string) string {
+	for _, t := range [...]struct{ begins, name string }{
+		{"expected value to be one of", "enum"},
+		{"expected number to be a multiple", "value_error"},
+		{"expected number ", "out_of_range"},
+		{"expected length ", "length"},
+		{"expected array length", "length"},
+		{"expected string to match", "pattern"},
+		{"expected string to be", "format"},
+		{"expected array items", "value_error"},
+		{"expected value", "value_error"},
+		{"expected ", "type_error"},
+		{"invalid ", "type_error"},
+	} {
+		if strings.HasPrefix(msg, t.begins) {
+			if t.name == "out_of_range" && !strings.ContainsAny(msg, "<>") {
+				return "type_error"
+			}
+			return t.name
+		}
+	}
+	return "value_error"
+}

@@ -1,0 +1,213 @@
+package member
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"gantry/internal/access"
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/page"
+)
+
+// kindServiceUser is the principal_kind of a service user; a person's is user.
+const kindServiceUser = "service_user"
+
+const liveOrg = `SELECT 1 FROM organizations WHERE org_id = $1 AND deleted_at IS NULL`
+
+func readOrg(ctx context.Context, q db.Querier, orgID string) error {
+	_, err := db.One(ctx, q, db.Int, liveOrg, orgID)
+	return err
+}
+
+// lockOrg needs a lock on PostgreSQL only: on SQLite there is one writer.
+func lockOrg(ctx context.Context, tx *db.Tx, orgID string) error {
+	query := liveOrg
+	if tx.Engine() == db.Postgres {
+		query += ` FOR SHARE`
+	}
+	_, err := db.One(ctx, tx, db.Int, query, orgID)
+	return err
+}
+
+// insertOrg is for the first organization only; org owns the table.
+func insertOrg(ctx context.Context, tx *db.Tx, orgID, name string, maxSession *int64, at int64) error {
+	_, err := db.Exec(ctx, tx, `INSERT INTO organizations (org_id, name, max_session_acu_limit, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $4)`, orgID, name, maxSession, at)
+	return err
+}
+
+const roleColumns = `r.role_id, r.role_name, r.role_type, r.permissions, r.is_builtin`
+
+func scanRole(s db.Scanner) (access.Role, error) {
+	var r access.Role
+	var perms string
+	var builtin int64
+	if err := s.Scan(&r.ID, &r.Name, &r.Scope, &perms, &builtin); err != nil {
+		return r, err
+	}
+	r.Builtin = builtin == 1
+	set, err := parsePermissions(perms)
+	r.Permissions = set
+	return r, err
+}
+
+func parsePermissions(text string) (access.Set, error) {
+	var names []string
+	if err := json.Unmarshal([]byte(text), &names); err != nil {
+		return 0, fmt.Errorf("permissions of a role: %w", err)
+	}
+	return access.SetNamed(names), nil
+}
+
+func readRole(ctx context.Context, q db.Querier, roleID string) (access.Role, error) {
+	return db.One(ctx, q, scanRole, `SELECT `+roleColumns+` FROM roles r WHERE r.role_id = $1`, roleID)
+}
+
+func listRoles(ctx context.Context, q db.Querier, r page.Request) ([]access.Role, error) {
+	var w db.Where
+	if r.After != nil {
+		w.Add("r.role_id > ?", r.After...)
+	}
+	where := w.SQL()
+	limit := w.Number("LIMIT ?", r.Limit())
+	return db.All(ctx, q, scanRole, `SELECT `+roleColumns+` FROM roles r`+where+` ORDER BY r.role_id `+limit, w.Args()...)
+}
+
+// upsertRole reports whether the role is new or different from what was stored.
+func upsertRole(ctx context.Context, tx *db.Tx, r access.Role, at int64) (bool, error) {
+	perms, err := json.Marshal(r.Permissions.Names())
+	if err != nil {
+		return false, err
+	}
+	n, err := db.Exec(ctx, tx, `INSERT INTO roles (role_id, role_name, role_type, permissions, is_builtin, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (role_id) DO UPDATE SET role_name = excluded.role_name, permissions = excluded.permissions
+		WHERE roles.permissions <> excluded.permissions OR roles.role_name <> excluded.role_name`,
+		r.ID, r.Name, string(r.Scope), string(perms), db.Bool(r.Builtin), at)
+	return n > 0, err
+}
+
+const serviceUserColumns = `service_user_id, name, org_id, created_at, expires_at, deleted_at`
+
+func scanServiceUser(s db.Scanner) (ServiceUser, error) {
+	var u ServiceUser
+	var orgID sql.NullString
+	var created int64
+	var expires, deleted sql.NullInt64
+	err := s.Scan(&u.ID, &u.Name, &orgID, &created, &expires, &deleted)
+	u.OrgID, u.CreatedAt, u.ExpiresAt, u.DeletedAt = orgID.String, db.Time(created), db.NullTime(expires), db.NullTime(deleted)
+	return u, err
+}
+
+func insertServiceUser(ctx context.Context, tx *db.Tx, u ServiceUser) error {
+	_, err := db.Exec(ctx, tx, `INSERT INTO service_users (service_user_id, name, org_id, created_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5)`, u.ID, u.Name, db.Null(u.OrgID), u.CreatedAt.UnixMilli(), db.NullMillis(u.ExpiresAt))
+	return err
+}
+
+// readServiceUser reads a service user, deleted or not, with its roles.
+func readServiceUser(ctx context.Context, q db.Querier, serviceUserID string) (ServiceUser, error) {
+	u, err := db.One(ctx, q, scanServiceUser, `SELECT `+serviceUserColumns+` FROM service_users WHERE service_user_id = $1`, serviceUserID)
+	if err != nil {
+		return u, err
+	}
+	us := []ServiceUser{u}
+	err = fillRoles(ctx, q, us)
+	return us[0], err
+}
+
+func listServiceUsers(ctx context.Context, q db.Querier, p ListParams, now int64) ([]ServiceUser, error) {
+	var w db.Where
+	if p.OrgID != "" {
+		w.Add(`(org_id = ? OR EXISTS (SELECT 1 FROM role_assignments a
+			WHERE a.principal_id = service_user_id AND a.org_id = ?))`, p.OrgID, p.OrgID)
+	}
+	if !p.IncludeInactive {
+		w.Add("deleted_at IS NULL AND (expires_at IS NULL OR expires_at > ?)", now)
+	}
+	if p.Page.After != nil {
+		w.Add("(created_at, service_user_id) > (?, ?)", p.Page.After...)
+	}
+	where := w.SQL()
+	limit := w.Number("LIMIT ?", p.Page.Limit())
+	return db.All(ctx, q, scanServiceUser, `SELECT `+serviceUserColumns+` FROM service_users`+where+
+		` ORDER BY created_at, service_user_id `+limit, w.Args()...)
+}
+
+// fillRoles reads the roles of all service users of one page at once.
+func fillRoles(ctx context.Context, q db.Querier, us []ServiceUser) error {
+	if len(us) == 0 {
+		return nil
+	}
+	var w db.Where
+	at := make(map[string]int, len(us))
+	ids := make([]string, len(us))
+	for i, u := range us {
+		at[u.ID], ids[i] = i, u.ID
+	}
+	w.In("a.principal_id", ids)
+	type row struct {
+		principal string
+		RoleAssignment
+	}
+	rows, err := db.All(ctx, q, func(s db.Scanner) (row, error) {
+		var r row
+		var perms string
+		var builtin int64
+		err := s.Scan(&r.principal, &r.OrgID, &r.Role.ID, &r.Role.Name, &r.Role.Scope, &perms, &builtin)
+		if err == nil {
+			r.Role.Builtin = builtin == 1
+			r.Role.Permissions, err = parsePermissions(perms)
+		}
+		return r, err
+	}, `SELECT a.principal_id, a.org_id, `+roleColumns+` FROM role_assignments a JOIN roles r ON r.role_id = a.role_id`+
+		w.SQL()+` ORDER BY a.principal_id, a.org_id`, w.Args()...)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		u := &us[at[r.principal]]
+		u.Roles = append(u.Roles, r.RoleAssignment)
+	}
+	return nil
+}
+
+func deleteServiceUser(ctx context.Context, tx *db.Tx, serviceUserID string, at int64) (int64, error) {
+	return db.Exec(ctx, tx, `UPDATE service_users SET deleted_at = $1 WHERE service_user_id = $2 AND deleted_at IS NULL`, at, serviceUserID)
+}
+
+// serviceUsersOf gives the live service users that are bound to an organization, without their roles.
+func serviceUsersOf(ctx context.Context, tx *db.Tx, orgID string) ([]ServiceUser, error) {
+	return db.All(ctx, tx, scanServiceUser, `SELECT `+serviceUserColumns+` FROM service_users
+		WHERE org_id = $1 AND deleted_at IS NULL ORDER BY created_at, service_user_id`, orgID)
+}
+
+func endOrg(ctx context.Context, tx *db.Tx, orgID string, at int64) error {
+	for _, statement := range []string{
+		`UPDATE api_keys SET revoked_at = $1 WHERE revoked_at IS NULL
+			AND principal_id IN (SELECT service_user_id FROM service_users WHERE org_id = $2)`,
+		`UPDATE service_users SET deleted_at = $1 WHERE org_id = $2 AND deleted_at IS NULL`,
+	} {
+		if _, err := db.Exec(ctx, tx, statement, at, orgID); err != nil {
+			return err
+		}
+	}
+	_, err := db.Exec(ctx, tx, `DELETE FROM role_assignments WHERE org_id = $1`, orgID)
+	return err
+}
+
+func insertAssignment(ctx context.Context, tx *db.Tx, principalID, kind, orgID, roleID string, at int64) error {
+	_, err := db.Exec(ctx, tx, `INSERT INTO role_assignments (principal_id, org_id, principal_kind, role_id, created_at)
+		VALUES ($1, $2, $3, $4, $5)`, principalID, orgID, kind, roleID, at)
+	return err
+}
+
+func updateAssignment(ctx context.Context, tx *db.Tx, principalID, orgID, roleID string) (int64, error) {
+	return db.Exec(ctx, tx, `UPDATE role_assignments SET role_id = $1 WHERE principal_id = $2 AND org_id = $3`, roleID, principalID, orgID)
+}
+
+func deleteAssignment(ctx context.Context, tx *db.Tx, principalID, orgID string) (int64, error) {
+	return db.Exec(ctx, tx, `DELETE FROM role_assignments WHERE principal_id = $1 AND org_id = $2`, principalID, orgID)
+}

@@ -1,0 +1,105 @@
+package member
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/id"
+	"gantry/internal/platform/page"
+	"gantry/internal/platform/secret"
+)
+
+const keyColumns = `api_key_id, name, principal_id, created_at, expires_at, revoked_at, last_used_at`
+
+func scanKey(s db.Scanner) (APIKey, error) {
+	var k APIKey
+	var created int64
+	var expires, revoked, used sql.NullInt64
+	err := s.Scan(&k.ID, &k.Name, &k.PrincipalID, &created, &expires, &revoked, &used)
+	k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsedAt = db.Time(created), db.NullTime(expires), db.NullTime(revoked), db.NullTime(used)
+	return k, err
+}
+
+func insertKey(ctx context.Context, tx *db.Tx, k NewKey) error {
+	_, err := db.Exec(ctx, tx, `INSERT INTO api_keys (api_key_id, principal_id, name, hash, created_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6)`,
+		k.ID, k.PrincipalID, k.Name, id.HashKey(k.Token.Reveal()), k.CreatedAt.UnixMilli(), db.NullMillis(k.ExpiresAt))
+	return err
+}
+
+func readKey(ctx context.Context, q db.Querier, principalID, keyID string) (APIKey, error) {
+	return db.One(ctx, q, scanKey, `SELECT `+keyColumns+` FROM api_keys WHERE api_key_id = $1 AND principal_id = $2`, keyID, principalID)
+}
+
+func listKeys(ctx context.Context, q db.Querier, principalID string) ([]APIKey, error) {
+	return db.All(ctx, q, scanKey, `SELECT `+keyColumns+` FROM api_keys WHERE principal_id = $1 ORDER BY created_at, api_key_id`, principalID)
+}
+
+func revokeKey(ctx context.Context, tx *db.Tx, keyID string, at int64) (int64, error) {
+	return db.Exec(ctx, tx, `UPDATE api_keys SET revoked_at = $1 WHERE api_key_id = $2 AND revoked_at IS NULL`, at, keyID)
+}
+
+func revokeAllKeys(ctx context.Context, tx *db.Tx, principalID string, at int64) error {
+	_, err := db.Exec(ctx, tx, `UPDATE api_keys SET revoked_at = $1 WHERE principal_id = $2 AND revoked_at IS NULL`, at, principalID)
+	return err
+}
+
+const workerKeyColumns = `worker_key_id, name, outposts, orgs, created_at, expires_at, revoked_at, last_used_at`
+
+func scanWorkerKey(s db.Scanner) (WorkerKey, error) {
+	var k WorkerKey
+	var outposts string
+	var orgs sql.NullString
+	var created int64
+	var expires, revoked, used sql.NullInt64
+	if err := s.Scan(&k.ID, &k.Name, &outposts, &orgs, &created, &expires, &revoked, &used); err != nil {
+		return k, err
+	}
+	k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsedAt = db.Time(created), db.NullTime(expires), db.NullTime(revoked), db.NullTime(used)
+	if err := json.Unmarshal([]byte(outposts), &k.Outposts); err != nil {
+		return k, err
+	}
+	if orgs.Valid {
+		return k, json.Unmarshal([]byte(orgs.String), &k.Orgs)
+	}
+	return k, nil
+}
+
+func insertWorkerKey(ctx context.Context, tx *db.Tx, k WorkerKey, token secret.String) error {
+	outposts, err := json.Marshal(k.Outposts)
+	if err != nil {
+		return err
+	}
+	var orgs sql.NullString
+	if k.Orgs != nil {
+		text, err := json.Marshal(k.Orgs)
+		if err != nil {
+			return err
+		}
+		orgs = db.Null(string(text))
+	}
+	_, err = db.Exec(ctx, tx, `INSERT INTO worker_keys (worker_key_id, name, hash, outposts, orgs, created_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		k.ID, k.Name, id.HashKey(token.Reveal()), string(outposts), orgs, k.CreatedAt.UnixMilli(), db.NullMillis(k.ExpiresAt))
+	return err
+}
+
+func readWorkerKey(ctx context.Context, q db.Querier, keyID string) (WorkerKey, error) {
+	return db.One(ctx, q, scanWorkerKey, `SELECT `+workerKeyColumns+` FROM worker_keys WHERE worker_key_id = $1`, keyID)
+}
+
+func listWorkerKeys(ctx context.Context, q db.Querier, r page.Request) ([]WorkerKey, error) {
+	var w db.Where
+	if r.After != nil {
+		w.Add("worker_key_id > ?", r.After...)
+	}
+	where := w.SQL()
+	limit := w.Number("LIMIT ?", r.Limit())
+	return db.All(ctx, q, scanWorkerKey, `SELECT `+workerKeyColumns+` FROM worker_keys`+where+` ORDER BY worker_key_id `+limit, w.Args()...)
+}
+
+func revokeWorkerKey(ctx context.Context, tx *db.Tx, keyID string, at int64) (int64, error) {
+	return db.Exec(ctx, tx, `UPDATE worker_keys SET revoked_at = $1 WHERE worker_key_id = $2 AND revoked_at IS NULL`, at, keyID)
+}

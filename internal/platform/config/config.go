@@ -1,0 +1,82 @@
+// Package config holds every setting of every command: one tagged struct is flags, GANTRY_* variables, keys of the
+// configuration file and the help at once.
+//
+// A setting's value comes from the first of: its flag, its variable, the file, its default. What a value means and whether it may
+// be is checked here too, at start, so that wrong settings are refused with what, where and how to mend.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Storage says where Gantry keeps what it knows. Empty URLs mean places below Data; Fill writes them out.
+type Storage struct {
+	Data     string `help:"Directory that holds everything; made with mode 0700. Default: $XDG_DATA_HOME/gantry or ~/.local/share/gantry." placeholder:"DIR" env:"GANTRY_DATA" group:"Storage"`
+	Database string `help:"Database: sqlite:///path/to/file or postgres://user@host/name. Default: gantry.db in the data directory." placeholder:"URL" env:"GANTRY_DATABASE" group:"Storage"`
+	Blobs    string `help:"Attachments and large payloads: file:///path or s3://bucket?region=…. Default: blobs in the data directory." placeholder:"URL" env:"GANTRY_BLOBS" group:"Storage"`
+	Keeper   string `help:"The key that wraps all other keys: file:///path, awskms://… . Default: keeper.key in the data directory." placeholder:"URL" env:"GANTRY_KEEPER" group:"Storage"`
+}
+
+// Listen says where the server is reached and how it is known.
+type Listen struct {
+	Listen         string         `help:"Address to listen on. An address that isn't loopback needs TLS files or --behind-proxy. Default: ${default}." default:"127.0.0.1:8080" placeholder:"HOST:PORT" env:"GANTRY_LISTEN" group:"Network"`
+	PublicURL      string         `name:"public-url" help:"Address under which clients and workers reach this server. Default: the listen address." placeholder:"URL" env:"GANTRY_PUBLIC_URL" group:"Network"`
+	TLSCert        string         `name:"tls-cert" help:"File with the TLS certificate chain (PEM)." placeholder:"FILE" env:"GANTRY_TLS_CERT" group:"Network"`
+	TLSKey         string         `name:"tls-key" help:"File with the TLS private key (PEM)." placeholder:"FILE" env:"GANTRY_TLS_KEY" group:"Network"`
+	BehindProxy    bool           `help:"A proxy in front ends TLS. Needs --trusted-proxies for client addresses." env:"GANTRY_BEHIND_PROXY" group:"Network"`
+	TrustedProxies []netip.Prefix `help:"Ranges of proxies whose X-Forwarded-For counts." placeholder:"CIDR" sep:"," env:"GANTRY_TRUSTED_PROXIES" group:"Network"`
+}
+
+// Limits bound what one principal or address may ask for. Counts are per replica.
+type Limits struct {
+	RequestsInFlight int     `help:"Requests in flight per principal." default:"64" env:"GANTRY_REQUESTS_IN_FLIGHT" group:"Limits"`
+	StreamsInFlight  int     `help:"Event streams in flight per principal." default:"32" env:"GANTRY_STREAMS_IN_FLIGHT" group:"Limits"`
+	RateLimit        float64 `help:"Requests per second and principal; 0 for no limit." default:"0" env:"GANTRY_RATE_LIMIT" group:"Limits"`
+	RateBurst        int     `help:"Requests a principal may make at once before --rate-limit counts." default:"100" env:"GANTRY_RATE_BURST" group:"Limits"`
+	UnknownKeyLimit  int     `help:"Requests with an unknown key per address and minute." default:"300" env:"GANTRY_UNKNOWN_KEY_LIMIT" group:"Limits"`
+}
+
+// Sessions are the rules every session lives by.
+type Sessions struct {
+	IdleTimeout time.Duration `help:"A session that waits this long is suspended." default:"30m" env:"GANTRY_IDLE_TIMEOUT" group:"Sessions"`
+	ACUMinutes  float64       `name:"acu-minutes" help:"Minutes of an agent's work that make 1 ACU." default:"15" env:"GANTRY_ACU_MINUTES" group:"Sessions"`
+	DayOffset   time.Duration `help:"Offset from UTC of the day that consumption is counted by." default:"-8h" env:"GANTRY_DAY_OFFSET" group:"Sessions"`
+}
+
+// Sandbox says how an agent is shut in.
+type Sandbox struct {
+	Sandbox     string   `help:"Kind of sandbox: bubblewrap, or none by name for a machine that is itself the sandbox." enum:"bubblewrap,none" default:"bubblewrap" env:"GANTRY_SANDBOX" group:"Sandbox"`
+	SandboxNet  string   `help:"What an agent may reach: proxy (HTTP(S), and ssh to listed repositories), none, or host." enum:"proxy,none,host" default:"proxy" env:"GANTRY_SANDBOX_NET" group:"Sandbox"`
+	SandboxBind []string `help:"Host path an agent may read, or PATH:INSIDE to show it under another name; may be repeated." placeholder:"PATH" sep:"," env:"GANTRY_SANDBOX_BIND" group:"Sandbox"`
+	// What the sandbox's proxy lets through besides HTTP(S) to public addresses.
+	SandboxAllow []string `help:"HOST:PORT an agent may reach besides ports 80 and 443; * stands for any host; may be repeated." placeholder:"HOST:PORT" sep:"," env:"GANTRY_SANDBOX_ALLOW" group:"Sandbox"`
+	SandboxCA    string   `name:"sandbox-ca" help:"PEM file that replaces the machine's certificate authorities inside." placeholder:"FILE" type:"path" env:"GANTRY_SANDBOX_CA" group:"Sandbox"`
+	RepoRoot     []string `help:"Directory below which file repositories may lie; may be repeated." placeholder:"DIR" sep:"," type:"path" env:"GANTRY_REPO_ROOT" group:"Sandbox"`
+	// Both the server's own dials and the sandbox's proxy go by it.
+	AllowNetworks []netip.Prefix `help:"Private address ranges that repositories, hooks and agents may reach all the same." placeholder:"CIDR" sep:"," env:"GANTRY_ALLOW_NETWORKS" group:"Sandbox"`
+
+	SessionMemory    Bytes   `help:"Memory of one session. Default: ${default}." default:"4GiB" placeholder:"SIZE" env:"GANTRY_SESSION_MEMORY" group:"Sandbox"`
+	SessionDisk      Bytes   `help:"Disk space of one session. Default: ${default}." default:"20GiB" placeholder:"SIZE" env:"GANTRY_SESSION_DISK" group:"Sandbox"`
+	SessionProcesses int     `help:"Processes and threads of one session." default:"1024" env:"GANTRY_SESSION_PROCESSES" group:"Sandbox"`
+	SessionCPUs      float64 `name:"session-cpus" help:"Processors of one session; 0 for no limit." default:"0" env:"GANTRY_SESSION_CPUS" group:"Sandbox"`
+}
+
+// Log says how the process speaks.
+type Log struct {
+	LogLevel  string `help:"Least level that is logged." enum:"debug,info,warn,error" default:"info" env:"GANTRY_LOG_LEVEL" group:"Logging"`
+	LogFormat string `help:"Form of log lines." enum:"json,text" default:"json" env:"GANTRY_LOG_FORMAT" group:"Logging"`
+}
+
+// Serve is `gantry serve`.
+type Serve struct {
+	Storage  `embed:""`
+	Listen   `embed:""`
+	Limits   `embed:""`
+	Sessions `embed:""`
+	Sandbox  `embed:""`
+	Log      `embed:""`
+
+	WorkerCapacity int  `help:"Sessions the embedded worker works on at once; 0 for four per processor." default:"0" env:"GANTRY_WORKER_CAPACITY" group:"Worker"`
+	NoWorker       bool `help:"Start no embedded worker; sessions wait for split workers." env:"GANTRY_NO_WORKER" group:"Worker"`
+}

@@ -1,0 +1,188 @@
+// Package keeper keeps the secrets of the deployment: it wraps data keys, seals columns and derives keys for signing.
+//
+// The keeper itself is a local file or a key in a KMS. It never touches data: it wraps one data key per organization ('' is the
+// enterprise), and the data keys, unwrapped once and held in memory, seal columns with AES-256-GCM. Whoever holds the database
+// alone reads nothing; whoever holds database and key file reads everything (design: docs/security.md).
+package keeper
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"sync"
+
+	"gocloud.dev/secrets"
+	"gocloud.dev/secrets/awskms"
+	"gocloud.dev/secrets/localsecrets"
+	"golang.org/x/sync/singleflight"
+
+	"gantry/internal/platform/db"
+)
+
+// keyLen is the length of every key here: AES-256.
+const keyLen = 32
+
+// Keeper wraps and seals. Open makes one; Attach has to succeed before it is used for anything but Close.
+type Keeper struct {
+	name   string // the URL, for messages
+	mend   string // what an operator does when this keeper is the wrong one
+	wrap   *secrets.Keeper
+	root   []byte // what Derive derives from; nil until Attach for a keeper outside this machine
+	remote bool
+
+	d      *db.DB
+	mu     sync.RWMutex
+	keys   map[string]*sealer // by organization
+	flight singleflight.Group
+}
+
+// Open opens the keeper that a URL names. "" is the file keeper.key below dataDir, file:///path another file, awskms:///KEY a key
+// in AWS KMS (gocloud.dev/secrets/awskms says which parameters it takes). A missing file is made with a random key.
+func Open(ctx context.Context, rawURL, dataDir string) (*Keeper, error) {
+	if rawURL == "" {
+		rawURL = (&url.URL{Scheme: "file", Path: filepath.Join(dataDir, "keeper.key")}).String()
+	}
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("keeper: %q is not a URL; give file:///path or awskms:///KEY", rawURL)
+	}
+	switch u.Scheme {
+	case "file":
+		return openFile(u)
+	case awskms.Scheme:
+		return openKMS(ctx, u)
+	}
+	return nil, fmt.Errorf("keeper: the scheme of %q is not known; give file:///path or awskms:///KEY", u.Redacted())
+}
+
+func openFile(u *url.URL) (*Keeper, error) {
+	if u.Host != "" || !filepath.IsAbs(u.Path) {
+		return nil, fmt.Errorf("keeper: %q names no absolute path; write it with three slashes, file:///path/keeper.key", u)
+	}
+	key, err := readOrMakeKey(u.Path)
+	if err != nil {
+		return nil, err
+	}
+	wrapKey, err := derive(key, "keeper wrap")
+	if err != nil {
+		return nil, err
+	}
+	return &Keeper{
+		name: u.String(),
+		mend: "put the file that belongs to this database back (it is part of every backup of the data directory)",
+		wrap: localsecrets.NewKeeper([keyLen]byte(wrapKey)),
+		root: key,
+		keys: map[string]*sealer{},
+	}, nil
+}
+
+// openKMS is the only place that touches the AWS SDK, so that its configuration is read when a KMS is named and never else.
+func openKMS(ctx context.Context, u *url.URL) (*Keeper, error) {
+	k, err := new(awskms.URLOpener).OpenKeeperURL(ctx, u)
+	if err != nil {
+		return nil, fmt.Errorf("keeper: %s can't be opened: %w", u.Redacted(), err)
+	}
+	return &Keeper{
+		name:   u.Redacted(),
+		mend:   "name the KMS key that belongs to this database with --keeper, and see that these credentials may use it",
+		wrap:   k,
+		remote: true,
+		keys:   map[string]*sealer{},
+	}, nil
+}
+
+// Close gives the keeper's connections back.
+func (k *Keeper) Close() error { return k.wrap.Close() }
+
+// Derive gives a key of 32 bytes for one purpose, the same on every replica and after every start. Keys of different purposes
+// tell nothing about one another.
+func (k *Keeper) Derive(purpose string) []byte {
+	if k.root == nil {
+		panic("keeper: Derive before Attach")
+	}
+	key, err := derive(k.root, "derive "+purpose)
+	if err != nil {
+		panic("keeper: " + err.Error()) // only a length beyond HKDF's, and ours is a constant
+	}
+	return key
+}
+
+func derive(root []byte, info string) ([]byte, error) {
+	return hkdf.Key(sha256.New, root, nil, "gantry "+info, keyLen)
+}
+
+// Names of the rows in settings.
+const (
+	canaryRow = "keeper_canary"
+	rootRow   = "keeper_root"
+)
+
+const canaryText = "gantry keeper canary"
+
+// ErrWrongKeeper says that the database was written with another keeper.
+var ErrWrongKeeper = errors.New("the keeper can't open this database's secrets")
+
+// Attach ties the keeper to a migrated database. It refuses one whose secrets were wrapped by another keeper.
+func (k *Keeper) Attach(ctx context.Context, d *db.DB) error {
+	k.d = d
+	text, err := k.setting(ctx, canaryRow, func() ([]byte, error) { return []byte(canaryText), nil })
+	if err != nil {
+		return err
+	}
+	if string(text) != canaryText {
+		return k.refuse(errors.New("the canary holds another text"))
+	}
+	if k.remote {
+		// The KMS gives no key material away, so signing keys come from a random root that it wraps.
+		root, err := k.setting(ctx, rootRow, randomKey)
+		if err != nil {
+			return err
+		}
+		if len(root) != keyLen {
+			return k.refuse(errors.New("the root has a wrong length"))
+		}
+		k.root = root
+	}
+	return nil
+}
+
+func (k *Keeper) refuse(cause error) error {
+	return fmt.Errorf("%w: setting %s was not written with %s; %s: %w", ErrWrongKeeper, canaryRow, k.name, k.mend, cause)
+}
+
+// setting reads and unwraps a row of settings. A missing row is made first.
+func (k *Keeper) setting(ctx context.Context, name string, fresh func() ([]byte, error)) ([]byte, error) {
+	stored, err := readSetting(ctx, k.d, name)
+	if errors.Is(err, db.ErrNone) {
+		if stored, err = k.makeSetting(ctx, name, fresh); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keeper: read setting %s: %w", name, err)
+	}
+	plain, err := k.wrap.Decrypt(ctx, stored)
+	if err != nil {
+		return nil, k.refuse(err)
+	}
+	return plain, nil
+}
+
+func (k *Keeper) makeSetting(ctx context.Context, name string, fresh func() ([]byte, error)) ([]byte, error) {
+	plain, err := fresh()
+	if err != nil {
+		return nil, err
+	}
+	wrapped, err := k.wrap.Encrypt(ctx, plain)
+	if err != nil {
+		return nil, fmt.Errorf("keeper: %s can't wrap a key: %w", k.name, err)
+	}
+	return writeSetting(ctx, k.d, name, wrapped)
+}
+
+// Name is the keeper's URL without credentials.
+func (k *Keeper) Name() string { return k.name }

@@ -1,0 +1,228 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"gantry/internal/fleet"
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/fault"
+	"gantry/internal/usage"
+	"gantry/internal/wire"
+)
+
+// Apply takes a worker's batch: hostile input, checked and capped, one transaction. A number that is in already answers like the
+// first time; a gap or a stale fence is a 409 (design: worker.md).
+func (v *Service) Apply(ctx context.Context, r fleet.Row, b wire.Batch) (*wire.Ack, error) {
+	if b.Fence != r.Fence {
+		return nil, fleet.ErrStale()
+	}
+	reports, err := decode(b.Events)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.spill(ctx, r, b, reports); err != nil {
+		return nil, err
+	}
+	var ack wire.Ack
+	err = v.reportTx(ctx, r.SessionID, b.Fence, func(ctx context.Context, tx *db.Tx, s *Session, row fleet.Row) error {
+		ack = wire.Ack{Number: b.Number, LeaseSeconds: wire.LeaseSeconds}
+		if b.Number <= row.LastBatch {
+			ack.Number = row.LastBatch
+			return nil
+		}
+		if b.Number != row.LastBatch+1 {
+			return fault.New(fault.Conflict, "batch %d came before batch %d", b.Number, row.LastBatch+1)
+		}
+		if err := fleet.AckBatchTx(ctx, tx, r.SessionID, b.Number); err != nil {
+			return err
+		}
+		return v.changeTx(ctx, tx, s, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+			return v.applyTx(ctx, tx, s, evs, now, b, reports, &ack)
+		})
+	})
+	return &ack, err
+}
+
+// reportTx runs what a worker reports on its session: the session is held, the fence checked and the lease renewed.
+func (v *Service) reportTx(ctx context.Context, sessionID string, fence int64,
+	f func(ctx context.Context, tx *db.Tx, s *Session, row fleet.Row) error,
+) error {
+	return v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+		s, err := lockTx(ctx, tx, sessionID)
+		if err != nil {
+			return err
+		}
+		row, err := fleet.RenewTx(ctx, tx, sessionID, fence, v.Clock.Now())
+		if err != nil {
+			return err
+		}
+		return f(ctx, tx, s, row)
+	})
+}
+
+// Beat renews a lease when there is nothing to report, and meters the work.
+func (v *Service) Beat(ctx context.Context, r fleet.Row, h wire.Heartbeat) (*wire.Ack, error) {
+	var ack wire.Ack
+	err := v.reportTx(ctx, r.SessionID, h.Fence, func(ctx context.Context, tx *db.Tx, s *Session, row fleet.Row) error {
+		ack = wire.Ack{Number: row.LastBatch, LeaseSeconds: wire.LeaseSeconds}
+		if s.MeteredAt.IsZero() && h.Command <= s.AckedCommand {
+			return nil
+		}
+		return v.changeTx(ctx, tx, s, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+			s.ack(h.Command)
+			return v.budgetRunTx(ctx, tx, s, evs, now, &ack)
+		})
+	})
+	return &ack, err
+}
+
+func (s *Session) ack(command int64) {
+	s.AckedCommand = max(s.AckedCommand, min(command, s.LastCommand))
+}
+
+func (v *Service) applyTx(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time, b wire.Batch, reports []report,
+	ack *wire.Ack,
+) ([]Event, error) {
+	s.ack(b.Command)
+	f := folding{s: s, now: now}
+	for i := range reports {
+		evs = f.fold(evs, &reports[i])
+	}
+	if f.drained {
+		return v.drainedTx(ctx, tx, s, evs, now, ack)
+	}
+	evs = f.settle(evs)
+	if s.State.Status == StatusError {
+		ack.Stop = true
+		return evs, v.stopTx(ctx, tx, s, now, wire.CommandTerminate, s.Reason)
+	}
+	evs, err := v.budgetRunTx(ctx, tx, s, evs, now, ack)
+	if err != nil || ack.Stop || !s.State.Parked() {
+		return evs, err
+	}
+	ack.Parked = true
+	v.notifyQueue(tx, s.OutpostID)
+	return evs, fleet.LeaveTx(ctx, tx, s.ID, fleet.Parked, fleet.StatusSuspended, now)
+}
+
+// drainedTx puts a session whose worker goes away back into the queue.
+func (v *Service) drainedTx(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time, ack *wire.Ack) ([]Event, error) {
+	ack.Stop = true
+	if err := v.meterTx(ctx, tx, s, now, false); err != nil {
+		return nil, err
+	}
+	if next, ok := s.State.Next(ByDraining, s.Resumable); ok {
+		evs = s.enter(evs, now, next, "the worker is going away; another will take over")
+	}
+	row, err := fleet.Get(ctx, tx, s.ID)
+	if err != nil {
+		return nil, err
+	}
+	v.notifyQueue(tx, s.OutpostID)
+	return evs, fleet.RequeueTx(ctx, tx, row, s.kind(), now)
+}
+
+// budgetRunTx meters the work so far and stops a session that has reached a limit: its own per run, or its organization's per
+// cycle. So a limit takes effect within one reporting interval.
+func (v *Service) budgetRunTx(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time, ack *wire.Ack) ([]Event, error) {
+	if err := v.meterTx(ctx, tx, s, now, s.State == State{StatusRunning, Working}); err != nil {
+		return nil, err
+	}
+	if s.State.Status != StatusRunning {
+		return evs, nil
+	}
+	if limit := s.MaxACU; limit > 0 && s.RunACUMicros >= limit*usage.Micros {
+		ack.Stop = true
+		evs = s.add(evs, now.UnixMilli(), EventLimit, LimitData{Limit: limit, ACUs: s.ACUs(), Scope: "session"})
+		return v.suspendTx(ctx, tx, s, evs, now, LimitReached,
+			fmt.Sprintf("the limit of %d ACUs for one run is used up; a new message grants another run", limit))
+	}
+	limits, err := v.Orgs.LimitsTx(ctx, tx, s.OrgID)
+	if err != nil || limits.Cycle == nil {
+		return evs, err
+	}
+	used, err := v.Rates.OrgCycle(ctx, tx, s.OrgID, now)
+	if err != nil || used < *limits.Cycle*usage.Micros {
+		return evs, err
+	}
+	ack.Stop = true
+	evs = s.add(evs, now.UnixMilli(), EventLimit, LimitData{Limit: *limits.Cycle, ACUs: s.ACUs(), Scope: "organization"})
+	return v.suspendTx(ctx, tx, s, evs, now, OrgLimitReached,
+		fmt.Sprintf("the organization has used its %d ACUs of this billing cycle", *limits.Cycle))
+}
+
+// meterStep is how much time may pass before the ledger is written again while work goes on.
+const meterStep = time.Second
+
+// meterTx charges the time since the last acknowledged report, never more than a lease, and says whether work goes on from here.
+func (v *Service) meterTx(ctx context.Context, tx *db.Tx, s *Session, now time.Time, working bool) error {
+	if s.MeteredAt.IsZero() {
+		if working {
+			s.MeteredAt, s.IntervalStart = now, now
+		}
+		return nil
+	}
+	from := s.MeteredAt
+	if now.Sub(from) > fleet.LeaseTime {
+		from = now.Add(-fleet.LeaseTime)
+	}
+	if working && now.Sub(from) < meterStep {
+		return nil
+	}
+	row, err := fleet.Get(ctx, tx, s.ID)
+	if err != nil {
+		return err
+	}
+	cost, err := v.Rates.EnterTx(ctx, tx, usage.Work{
+		SessionID: s.ID, OrgID: s.OrgID, UserID: s.UserID, ServiceUserID: s.ServiceUserID, Fence: row.Fence,
+		Start: s.IntervalStart, From: from, To: now,
+	})
+	if err != nil {
+		return err
+	}
+	s.ACUMicros += cost
+	s.RunACUMicros += cost
+	s.MeteredAt = now
+	if !working {
+		s.MeteredAt, s.IntervalStart = time.Time{}, time.Time{}
+	}
+	return nil
+}
+
+// spill writes what is too large for a row to the blobs before the transaction: raw frames of the batch as one file, a large
+// payload as one each. What a refused batch leaves behind is overwritten by the next of its number.
+func (v *Service) spill(ctx context.Context, r fleet.Row, b wire.Batch, reports []report) error {
+	base := fmt.Sprintf("sessions/%s/%d-%d", r.SessionID, b.Fence, b.Number)
+	var raws bytes.Buffer
+	for i := range reports {
+		e := &reports[i]
+		if len(e.Raw) > 0 {
+			e.raw = fmt.Sprintf("%s.raw#%d", base, bytes.Count(raws.Bytes(), []byte("\n")))
+			raws.Write(compact(e.Raw))
+			raws.WriteByte('\n')
+		}
+		if len(e.Data) <= wire.InlinePayload {
+			continue
+		}
+		e.payload = fmt.Sprintf("%s.%d", base, i)
+		if err := v.Blobs.Put(ctx, e.payload, bytes.NewReader(e.Data), "application/json"); err != nil {
+			return err
+		}
+	}
+	if raws.Len() == 0 {
+		return nil
+	}
+	return v.Blobs.Put(ctx, base+".raw", &raws, "application/x-ndjson")
+}
+
+func compact(r json.RawMessage) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, r) != nil {
+		return []byte("null")
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,234 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"gantry/internal/access"
+	"gantry/internal/audit"
+	"gantry/internal/fleet"
+	"gantry/internal/platform/db"
+	"gantry/internal/wire"
+)
+
+// mutation changes a session that the transaction holds and gives the events to append.
+type mutation func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error)
+
+// change runs a mutation in one transaction: the session's row, its events and what else the mutation writes.
+func (v *Service) change(ctx context.Context, sessionID string, f mutation) (*Session, error) {
+	var out *Session
+	err := v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+		s, err := lockTx(ctx, tx, sessionID)
+		if err != nil {
+			return err
+		}
+		out = s
+		return v.changeTx(ctx, tx, s, f)
+	})
+	return out, err
+}
+
+func (v *Service) changeTx(ctx context.Context, tx *db.Tx, s *Session, f mutation) error {
+	now := v.Clock.Now()
+	evs, err := f(ctx, tx, s, nil, now)
+	if err != nil {
+		return err
+	}
+	s.UpdatedAt = now.UTC()
+	if err := updateTx(ctx, tx, s); err != nil {
+		return err
+	}
+	v.notify(tx, s.ID)
+	return insertEventsTx(ctx, tx, evs)
+}
+
+// enter puts a session into its next state and says so in an event.
+func (s *Session) enter(evs []Event, now time.Time, next State, reason string) []Event {
+	same := s.State == next && s.Reason == reason
+	s.State, s.Reason = next, reason
+	s.IdleSince = time.Time{}
+	if next.Parked() || next.Detail == WaitingForApproval {
+		s.IdleSince = now
+	}
+	if next.Over() {
+		s.EndedAt = now
+	}
+	if same {
+		return evs
+	}
+	return s.add(evs, now.UnixMilli(), EventStatus, StatusChange{Status: next.Status, Detail: next.Detail, Reason: reason})
+}
+
+// stopTx takes a session from its worker, who is told afterwards and never waited for: the ledger is brought up to date, the fence
+// ends, and a last command goes out on the open stream.
+func (v *Service) stopTx(ctx context.Context, tx *db.Tx, s *Session, now time.Time, kind, reason string) error {
+	if err := v.meterTx(ctx, tx, s, now, false); err != nil {
+		return err
+	}
+	s.LastCommand++
+	s.AckedCommand = s.LastCommand
+	s.TurnCommand = 0
+	cmd := wire.Command{Number: s.LastCommand, Kind: kind, Reason: reason}
+	if err := insertCommandTx(ctx, tx, s.ID, cmd, now.UnixMilli()); err != nil {
+		return err
+	}
+	v.notifyCommand(tx, s.ID)
+	phase, status := fleet.Parked, fleet.StatusSuspended
+	if s.State.Over() {
+		phase, status = fleet.Ended, fleet.StatusTerminated
+	}
+	v.notifyQueue(tx, s.OutpostID)
+	return fleet.LeaveTx(ctx, tx, s.ID, phase, status, now)
+}
+
+// suspendTx applies a cause that puts a session to sleep; nothing happens when it doesn't apply.
+func (v *Service) suspendTx(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time, c Cause, reason string) ([]Event, error) {
+	next, ok := s.State.Next(c, s.Resumable)
+	if !ok {
+		return evs, nil
+	}
+	evs = s.enter(evs, now, next, reason)
+	kind := wire.CommandSuspend
+	if next.Over() {
+		kind = wire.CommandTerminate
+	}
+	return evs, v.stopTx(ctx, tx, s, now, kind, reason)
+}
+
+// Terminate ends a session for good (contract/behaviour.md §3.3); a second call changes nothing. It needs ManageOrgSessions.
+func (v *Service) Terminate(ctx context.Context, who access.Subject, orgID, sessionID string, archive bool) (*Session, error) {
+	if _, err := v.manage(ctx, who, orgID, sessionID); err != nil {
+		return nil, err
+	}
+	return v.change(ctx, sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+		next, ok := s.State.Next(Terminate, s.Resumable)
+		if ok {
+			evs = s.enter(evs, now, next, "")
+			if err := v.stopTx(ctx, tx, s, now, wire.CommandTerminate, "terminated"); err != nil {
+				return nil, err
+			}
+			err := audit.RecordTx(ctx, tx, who, now.UnixMilli(), audit.Entry{
+				Action: audit.TerminateSession, OrgID: s.OrgID, Data: map[string]any{"session_id": s.ID},
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		if archive && !s.Archived {
+			s.Archived = true
+			evs = s.add(evs, now.UnixMilli(), EventArchived, ArchivedData{true})
+		}
+		return evs, nil
+	})
+}
+
+// manage finds a session that the subject may change.
+func (v *Service) manage(ctx context.Context, who access.Subject, orgID, sessionID string) (*Session, error) {
+	if err := require(who, orgID, access.ManageAccountSessions, access.ManageOrgSessions); err != nil {
+		return nil, err
+	}
+	return find(ctx, v.DB.Reader(), orgID, sessionID)
+}
+
+// Archive hides a session and its children from default lists and puts those that run to sleep (contract/behaviour.md §3.3 13-14).
+func (v *Service) Archive(ctx context.Context, who access.Subject, orgID, sessionID string) (*Session, error) {
+	s, err := v.manage(ctx, who, orgID, sessionID)
+	if err != nil {
+		return nil, err
+	}
+	for _, child := range s.ChildIDs {
+		if _, err := v.Archive(ctx, who, orgID, child); err != nil {
+			return nil, err
+		}
+	}
+	return v.change(ctx, sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+		if !s.Archived {
+			s.Archived = true
+			evs = s.add(evs, now.UnixMilli(), EventArchived, ArchivedData{true})
+		}
+		if _, ok := s.State.Next(Sleep, s.Resumable); !ok {
+			return evs, nil
+		}
+		evs, err := v.suspendTx(ctx, tx, s, evs, now, Sleep, "archived")
+		if err != nil {
+			return nil, err
+		}
+		return evs, audit.RecordTx(ctx, tx, who, now.UnixMilli(), audit.Entry{
+			Action: audit.SleepSession, OrgID: s.OrgID, Data: map[string]any{"session_id": s.ID},
+		})
+	})
+}
+
+// Unarchive shows one session again; it stays asleep until the next message.
+func (v *Service) Unarchive(ctx context.Context, who access.Subject, orgID, sessionID string) (*Session, error) {
+	if _, err := v.manage(ctx, who, orgID, sessionID); err != nil {
+		return nil, err
+	}
+	return v.change(ctx, sessionID, func(_ context.Context, _ *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+		if s.Archived {
+			s.Archived = false
+			evs = s.add(evs, now.UnixMilli(), EventArchived, ArchivedData{false})
+		}
+		return evs, nil
+	})
+}
+
+// SetTags replaces a session's tags, or with add merges them in; at most 50 in all (contract/behaviour.md §3.13). It needs
+// ManageOrgSessions or ManageAccountSessions.
+func (v *Service) SetTags(ctx context.Context, who access.Subject, orgID, sessionID string, tags []string, add bool) ([]string, error) {
+	if err := require(who, orgID, access.ManageAccountSessions, access.ManageOrgSessions); err != nil {
+		return nil, err
+	}
+	if err := validTags(tags); err != nil {
+		return nil, err
+	}
+	if _, err := find(ctx, v.DB.Reader(), orgID, sessionID); err != nil {
+		return nil, err
+	}
+	s, err := v.change(ctx, sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+		want := tidyTags(tags)
+		if add {
+			want = tidyTags(slices.Concat(s.Tags, tags))
+		}
+		if err := validTags(want); err != nil {
+			return nil, err
+		}
+		if slices.Equal(want, s.Tags) {
+			return evs, nil
+		}
+		s.Tags = want
+		if _, err := db.Exec(ctx, tx, `DELETE FROM session_tags WHERE session_id = $1`, s.ID); err != nil {
+			return nil, err
+		}
+		return s.add(evs, now.UnixMilli(), EventTags, TagsData{want}), insertLabelsTx(ctx, tx, "session_tags", "tag", s, want)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.Tags, nil
+}
+
+// Approve answers the permission request that a session waits for (contract/behaviour.md §3.8). Option is one of the ids the agent
+// offered. It needs ManageOrgSessions; 409 when nothing waits.
+func (v *Service) Approve(ctx context.Context, who access.Subject, orgID, sessionID, request, option string) (*Session, error) {
+	if _, err := v.manage(ctx, who, orgID, sessionID); err != nil {
+		return nil, err
+	}
+	return v.change(ctx, sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+		if s.State.Detail != WaitingForApproval {
+			return nil, errNothingToApprove()
+		}
+		s.LastCommand++
+		cmd := wire.Command{Number: s.LastCommand, Kind: wire.CommandApprove, Request: request, Option: strings.TrimSpace(option)}
+		if err := insertCommandTx(ctx, tx, s.ID, cmd, now.UnixMilli()); err != nil {
+			return nil, err
+		}
+		v.notifyCommand(tx, s.ID)
+		return evs, audit.RecordTx(ctx, tx, who, now.UnixMilli(), audit.Entry{
+			Action: audit.PermissionResponse, OrgID: s.OrgID,
+			Data: map[string]any{"session_id": s.ID, "request": request, "option": option},
+		})
+	})
+}

@@ -1,0 +1,305 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"gantry/internal/access"
+	"gantry/internal/audit"
+	"gantry/internal/fleet"
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/fault"
+	"gantry/internal/wire"
+)
+
+// ClaimNext gives a worker the next session of an outpost, or ok false when none is queued for it. Only a worker with a key for
+// that outpost may call.
+func (v *Service) ClaimNext(ctx context.Context, who access.Subject, outpostID, workerID string) (c fleet.Claim, ok bool, err error) {
+	if err := fleet.RequireOutpost(who, outpostID); err != nil {
+		return c, false, err
+	}
+	if waiting, err := fleet.HasPending(ctx, v.DB.Reader(), outpostID); err != nil || !waiting {
+		return c, false, err // an idle worker costs no write
+	}
+	err = v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+		c, ok, err = fleet.ClaimNextTx(ctx, tx, outpostID, workerID, who.WorkerOrgs, v.Clock.Now())
+		if err != nil || !ok {
+			return err
+		}
+		return v.claimedTx(ctx, tx, c)
+	})
+	return c, ok && err == nil, err
+}
+
+// ClaimByName claims one session as the vendor's protocol does (contract/behaviour.md §18.1.6). It needs UseOutpostsMachine, or a
+// worker's key.
+func (v *Service) ClaimByName(ctx context.Context, who access.Subject, sessionID, acceptorID string) (fleet.Claim, error) {
+	var c fleet.Claim
+	err := v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+		if err := v.requireMachineTx(ctx, tx, who, sessionID); err != nil {
+			return err
+		}
+		var err error
+		if c, err = fleet.ClaimTx(ctx, tx, sessionID, acceptorID, v.Clock.Now()); err != nil {
+			return err
+		}
+		if err := v.claimedTx(ctx, tx, c); err != nil {
+			return err
+		}
+		return audit.RecordTx(ctx, tx, who, v.Clock.Millis(), audit.Entry{
+			Action: audit.ClaimOutpostSession, OrgID: c.OrgID, Data: map[string]any{"session_id": sessionID, "acceptor_id": acceptorID},
+		})
+	})
+	return c, err
+}
+
+// requireMachineTx: a key with UseOutpostsMachine may act on every outpost, a worker's key on its own.
+func (v *Service) requireMachineTx(ctx context.Context, tx *db.Tx, who access.Subject, sessionID string) error {
+	if who.Kind != access.Worker {
+		return access.Require(who, access.UseOutpostsMachine, "")
+	}
+	r, err := fleet.Get(ctx, tx, sessionID)
+	if err != nil || fleet.RequireOutpost(who, r.OutpostID) != nil || !fleet.ServesOrg(who, r.OrgID) {
+		return fault.Wrap(err, fault.NotFound, "the session is not queued")
+	}
+	return nil
+}
+
+func (v *Service) claimedTx(ctx context.Context, tx *db.Tx, c fleet.Claim) error {
+	s, err := lockTx(ctx, tx, c.SessionID)
+	if err != nil {
+		return err
+	}
+	return v.changeTx(ctx, tx, s, func(_ context.Context, _ *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+		next, ok := s.State.Next(Claim, s.Resumable)
+		if !ok {
+			return nil, fault.New(fault.Conflict, "the session can't be claimed in its state")
+		}
+		evs = s.add(evs, now.UnixMilli(), EventClaimed, ClaimedData{Hypervisor: c.AcceptorID, Fence: c.Fence, Kind: c.Kind})
+		return s.enter(evs, now, next, s.Reason), nil
+	})
+}
+
+// Release gives a claim back (contract/behaviour.md §18.1.7).
+func (v *Service) Release(ctx context.Context, who access.Subject, sessionID, acceptorID string) (fleet.Row, error) {
+	var r fleet.Row
+	err := v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+		if err := v.requireMachineTx(ctx, tx, who, sessionID); err != nil {
+			return err
+		}
+		held, err := fleet.HeldTx(ctx, tx, sessionID, acceptorID)
+		if err != nil {
+			return err
+		}
+		if err := v.lapseTx(ctx, tx, held, false); err != nil {
+			return err
+		}
+		r, err = fleet.Get(ctx, tx, sessionID)
+		return err
+	})
+	return r, err
+}
+
+// lapseTx takes a session from a worker that is gone or gave it back, and queues it again. The ledger's interval ended at the last
+// acknowledged report: nothing after it is charged (design: worker.md).
+func (v *Service) lapseTx(ctx context.Context, tx *db.Tx, r fleet.Row, lost bool) error {
+	s, err := lockTx(ctx, tx, r.SessionID)
+	if err != nil {
+		return err
+	}
+	return v.changeTx(ctx, tx, s, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+		if lost {
+			evs = s.add(evs, now.UnixMilli(), EventLeaseLost, LeaseLost{Hypervisor: r.AcceptorID, Fence: r.Fence})
+		}
+		s.MeteredAt, s.IntervalStart = time.Time{}, time.Time{}
+		if next, ok := s.State.Next(Lapse, s.Resumable); ok {
+			evs = s.enter(evs, now, next, "")
+		}
+		v.notifyQueue(tx, s.OutpostID)
+		v.notifyCommand(tx, s.ID)
+		return evs, fleet.RequeueTx(ctx, tx, r, s.kind(), now)
+	})
+}
+
+// kind says whether the next claim starts the session or resumes it.
+func (s *Session) kind() string {
+	if s.State.Status == StatusNew {
+		return wire.KindNew
+	}
+	return wire.KindResume
+}
+
+// transcriptLength is how many messages a worker without the agent's own memory is given.
+const transcriptLength = 200
+
+// Spec gives a worker what it needs to run the session it claimed.
+func (v *Service) Spec(ctx context.Context, r fleet.Row) (*wire.Spec, error) {
+	s, err := find(ctx, v.DB.Reader(), r.OrgID, r.SessionID)
+	if err != nil {
+		return nil, err
+	}
+	held, err := fleet.Get(ctx, v.DB.Reader(), r.SessionID)
+	if err != nil {
+		return nil, err
+	}
+	agent, err := v.Agents.Spec(ctx, s.Agent)
+	if err != nil {
+		return nil, err
+	}
+	repos, err := v.Forge.Spec(ctx, s.Repos)
+	if err != nil {
+		return nil, err
+	}
+	spec := &wire.Spec{
+		SessionID: s.ID, OrgID: s.OrgID, Fence: r.Fence, Kind: held.Kind, Title: s.Title, Agent: agent, Repositories: repos,
+		OutputSchema: s.OutputSchema, OutputRequired: s.OutputSchema != nil && s.OutputRequired,
+		LastBatch: held.LastBatch, LastCommand: s.AckedCommand,
+	}
+	if held.Kind != wire.KindResume {
+		return spec, nil
+	}
+	if spec.Transcript, err = v.transcript(ctx, s); err != nil {
+		return nil, err
+	}
+	if s.TurnCommand != 0 {
+		spec.Interrupted = true
+		spec.OpenTools, err = v.openTools(ctx, s)
+	}
+	return spec, err
+}
+
+// transcript gives the last messages that the agent has seen, oldest first.
+func (v *Service) transcript(ctx context.Context, s *Session) ([]wire.TranscriptEntry, error) {
+	rows, err := db.All(ctx, v.DB.Reader(), scanTranscript, `SELECT type, data FROM session_events
+		WHERE session_id = $1 AND type IN ('message', 'user_message') ORDER BY seq DESC LIMIT $2`, s.ID, transcriptLength)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]wire.TranscriptEntry, 0, len(rows))
+	for i := len(rows) - 1; i >= 0; i-- {
+		if rows[i].command <= s.AckedCommand {
+			out = append(out, rows[i].TranscriptEntry)
+		}
+	}
+	return out, nil
+}
+
+type transcriptRow struct {
+	wire.TranscriptEntry
+	command int64
+}
+
+func scanTranscript(r db.Scanner) (transcriptRow, error) {
+	var typ, data string
+	if err := r.Scan(&typ, &data); err != nil {
+		return transcriptRow{}, err
+	}
+	var m UserMessage // an agent's message has its text in the same field and no command
+	err := json.Unmarshal([]byte(data), &m)
+	row := transcriptRow{wire.TranscriptEntry{Source: "devin", Text: m.Text}, m.Command}
+	if typ == EventUserMessage {
+		row.Source = "user"
+	}
+	return row, err
+}
+
+// openTools lists the tool calls of the broken turn that never ended.
+func (v *Service) openTools(ctx context.Context, s *Session) ([]string, error) {
+	rows, err := db.All(ctx, v.DB.Reader(), db.Text, `SELECT data FROM session_events WHERE session_id = $1 AND type = 'tool'
+		AND seq > COALESCE((SELECT MAX(seq) FROM session_events WHERE session_id = $1 AND type = 'turn'), 0) ORDER BY seq`, s.ID)
+	if err != nil {
+		return nil, err
+	}
+	open := map[string]bool{}
+	var order []string
+	for _, text := range rows {
+		var t wire.ToolData
+		if err := json.Unmarshal([]byte(text), &t); err != nil {
+			return nil, err
+		}
+		if _, seen := open[t.ID]; !seen {
+			order = append(order, t.ID)
+		}
+		switch t.Status {
+		case wire.ToolCompleted, wire.ToolFailed, wire.ToolInterrupted:
+			open[t.ID] = false
+		case wire.ToolPending, wire.ToolInProgress:
+			open[t.ID] = true
+		default:
+			open[t.ID] = open[t.ID] || t.Status == ""
+		}
+	}
+	var out []string
+	for _, toolID := range order {
+		if open[toolID] {
+			out = append(out, toolID)
+		}
+	}
+	return out, nil
+}
+
+// Secrets releases a claim's secrets, once per fence, and says so in the audit log.
+func (v *Service) Secrets(ctx context.Context, who access.Subject, r fleet.Row) (*wire.SecretsReply, error) {
+	rows, err := db.All(ctx, v.DB.Reader(), scanSecret, `SELECT position, name, sealed, sensitive FROM session_secrets
+		WHERE session_id = $1 ORDER BY position`, r.SessionID)
+	if err != nil {
+		return nil, err
+	}
+	reply := &wire.SecretsReply{Environment: []wire.EnvVar{}}
+	names := make([]string, 0, len(rows))
+	for _, s := range rows {
+		plain, err := v.Keeper.Open(ctx, r.OrgID, secretPlace(r.SessionID, s.position), s.sealed)
+		if err != nil {
+			return nil, err
+		}
+		reply.Environment = append(reply.Environment, wire.EnvVar{Value: string(plain), Sensitive: s.sensitive})
+		names = append(names, s.name)
+	}
+	for i, n := range envNames(names) {
+		reply.Environment[i].Name = n
+	}
+	err = v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+		if err := fleet.GiveSecretsTx(ctx, tx, r.SessionID, r.Fence); err != nil {
+			return err
+		}
+		if len(names) == 0 {
+			return nil
+		}
+		return audit.RecordTx(ctx, tx, who, v.Clock.Millis(), audit.Entry{
+			Action: audit.ReleaseSecrets, OrgID: r.OrgID,
+			Data: map[string]any{"session_id": r.SessionID, "fence": r.Fence, "names": names},
+		})
+	})
+	return reply, err
+}
+
+type sealedSecret struct {
+	position  int64
+	name      string
+	sealed    []byte
+	sensitive bool
+}
+
+func scanSecret(r db.Scanner) (sealedSecret, error) {
+	var s sealedSecret
+	err := r.Scan(&s.position, &s.name, &s.sealed, &s.sensitive)
+	return s, err
+}
+
+// Credential gives what git needs for one operation on one repository of the session. Connections with credentials come with the
+// forge; a repository of this release is reached without.
+func (v *Service) Credential(ctx context.Context, r fleet.Row, c wire.CredentialRequest) (*wire.CredentialReply, error) {
+	s, err := find(ctx, v.DB.Reader(), r.OrgID, r.SessionID)
+	if err != nil {
+		return nil, err
+	}
+	if c.Fence != r.Fence {
+		return nil, fleet.ErrStale()
+	}
+	if !slices.Contains(s.Repos, c.Repository) {
+		return nil, fault.New(fault.NotFound, "the session has no such repository")
+	}
+	return &wire.CredentialReply{}, nil
+}

@@ -1,0 +1,330 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"gantry/internal/access"
+	"gantry/internal/audit"
+	"gantry/internal/fleet"
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/fault"
+	"gantry/internal/platform/id"
+	"gantry/internal/platform/keeper"
+	"gantry/internal/platform/secret"
+	"gantry/internal/usage"
+	"gantry/internal/wire"
+)
+
+// CreateParams ask for a session (contract/behaviour.md §3.4). Null knowledge and secret ids mean all available, empty ones none.
+type CreateParams struct {
+	OrgID           string
+	Prompt          string
+	Title           string
+	Tags            []string
+	PlaybookID      string
+	ChildPlaybookID string
+	KnowledgeIDs    []string
+	SecretIDs       []string
+	Secrets         []SecretParam
+	Repos           []string
+	AttachmentURLs  []string
+	Links           []string
+	MaxACU          *int64
+	Mode            string
+	Platform        string
+	Resumable       *bool
+	BypassApproval  bool
+	CreateAsUserID  string
+	OutputSchema    json.RawMessage
+	OutputRequired  *bool
+	ParentID        string
+	Origin          string
+}
+
+// SecretParam is one secret that lives in this session only.
+type SecretParam struct {
+	Key       string
+	Value     secret.String
+	Sensitive bool
+}
+
+// Create starts a session. The caller needs UseDevinSessions or ManageOrgSessions (contract/behaviour.md §2.2); acting for a member
+// needs ImpersonateOrgSessions and a member who may use sessions (§3.5).
+//
+// Errors: 403 permission; 422 a field; 404 an unknown playbook, note, secret, member, parent or linked session; 400 an unknown
+// platform; 409 when the organization's ACU limit is used up.
+func (v *Service) Create(ctx context.Context, who access.Subject, p CreateParams) (*Session, error) {
+	if err := access.RequireAny(who, p.OrgID, access.UseDevinSessions, access.ManageOrgSessions); err != nil {
+		return nil, err
+	}
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	s, err := v.draft(ctx, who, p)
+	if err != nil {
+		return nil, err
+	}
+	files, err := v.collect(ctx, p.OrgID, "attachment_urls", p.AttachmentURLs)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := v.sealSecrets(ctx, s, p.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	err = v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+		fresh := *s
+		if err := v.createTx(ctx, tx, who, &fresh, p, files, sealed); err != nil {
+			return err
+		}
+		*s = fresh
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// draft makes the session's row from what can be known before the transaction.
+func (v *Service) draft(ctx context.Context, who access.Subject, p CreateParams) (*Session, error) {
+	s := &Session{
+		ID: id.Session(), OrgID: p.OrgID, Title: p.Title, State: State{Status: StatusNew}, Tags: tidyTags(p.Tags),
+		PlaybookID: p.PlaybookID, ChildPlaybookID: p.ChildPlaybookID, Origin: p.Origin, Mode: p.Mode,
+		Resumable: p.Resumable == nil || *p.Resumable, BypassApproval: p.BypassApproval, ChildIDs: []string{},
+		OutputSchema: p.OutputSchema, OutputRequired: p.OutputRequired == nil || *p.OutputRequired, PullRequests: []PullRequest{},
+		UserMessages: 1,
+	}
+	if s.Title == "" {
+		s.Title = titleOf(p.Prompt)
+	}
+	if s.Origin == "" {
+		s.Origin = "api"
+	}
+	if p.MaxACU != nil {
+		s.MaxACU = *p.MaxACU
+	}
+	if err := v.actor(ctx, who, p, s); err != nil {
+		return nil, err
+	}
+	repos, err := v.Forge.Resolve(ctx, p.Repos)
+	if err != nil {
+		return nil, err
+	}
+	s.Repos = []string{}
+	for _, r := range repos {
+		s.Repos = append(s.Repos, r.Name)
+	}
+	if err := v.relatives(ctx, p, s); err != nil {
+		return nil, err
+	}
+	agent, err := v.Agents.Choose(ctx, p.OrgID, p.Mode)
+	if err != nil {
+		return nil, err
+	}
+	s.Agent = agent.Name
+	outpost, err := v.Fleet.OutpostFor(ctx, s.Platform)
+	if err != nil {
+		return nil, err
+	}
+	s.OutpostID = outpost
+	return s, nil
+}
+
+// actor says whose session it is: the caller's, or a member's for whom the caller may act.
+func (v *Service) actor(ctx context.Context, who access.Subject, p CreateParams, s *Session) error {
+	switch who.Kind {
+	case access.Person:
+		s.UserID = who.ID
+	case access.ServiceUser:
+		s.ServiceUserID = who.ID
+	case access.Nobody, access.SessionToken, access.Worker, access.System:
+	}
+	if p.CreateAsUserID == "" {
+		return nil
+	}
+	if err := v.mayActFor(ctx, who, p.OrgID, p.CreateAsUserID); err != nil {
+		return err
+	}
+	s.UserID = p.CreateAsUserID
+	return nil
+}
+
+// mayActFor checks the three conditions of impersonation: the caller's right, the member, and the member's own right
+// (contract/behaviour.md §3.5).
+func (v *Service) mayActFor(ctx context.Context, who access.Subject, orgID, userID string) error {
+	if err := access.Require(who, access.ImpersonateOrgSessions, orgID); err != nil {
+		return err
+	}
+	member, err := v.People(ctx, userID)
+	if err != nil {
+		return err
+	}
+	if len(member.In(orgID).List()) == 0 {
+		return fault.New(fault.NotFound, "no such member of this organization")
+	}
+	if err := access.Require(member, access.UseDevinSessions, orgID); err != nil {
+		return fault.Wrap(err, fault.Forbidden, "the member to act for lacks the permission UseDevinSessions in this organization")
+	}
+	return nil
+}
+
+// relatives resolves the parent and the linked sessions, which must be of the same organization. A child inherits its parent's
+// platform.
+func (v *Service) relatives(ctx context.Context, p CreateParams, s *Session) error {
+	s.Links = []string{}
+	for _, l := range p.Links {
+		bare := id.BareSession(lastSegment(l))
+		if _, err := find(ctx, v.DB.Reader(), p.OrgID, bare); err != nil {
+			return err
+		}
+		s.Links = append(s.Links, bare)
+	}
+	platform := strings.ToLower(p.Platform)
+	if platform == "default" {
+		platform = ""
+	}
+	if p.ParentID != "" {
+		parent, err := find(ctx, v.DB.Reader(), p.OrgID, id.BareSession(p.ParentID))
+		if err != nil {
+			return err
+		}
+		s.ParentID = parent.ID
+		if platform == "" || platform == "inherit" {
+			platform = parent.Platform
+		}
+	}
+	if platform == "inherit" {
+		platform = ""
+	}
+	s.Platform = platform
+	return nil
+}
+
+// lastSegment takes a linked session's id out of its address.
+func lastSegment(link string) string {
+	link = strings.TrimRight(link, "/")
+	return link[strings.LastIndexByte(link, '/')+1:]
+}
+
+func (v *Service) createTx(ctx context.Context, tx *db.Tx, who access.Subject, s *Session, p CreateParams, files []wire.Attachment,
+	sealed [][]byte,
+) error {
+	now := v.Clock.Now()
+	s.CreatedAt, s.UpdatedAt = now.UTC(), now.UTC()
+	if err := v.budgetTx(ctx, tx, s, now); err != nil {
+		return err
+	}
+	at := now.UnixMilli()
+	evs := s.add(nil, at, EventCreated, createdData(s))
+	evs, err := s.sayTx(ctx, tx, evs, at, UserMessage{Text: p.Prompt, UserID: s.UserID, ServiceUserID: s.ServiceUserID, Attachments: files})
+	if err != nil {
+		return err
+	}
+	if err := insertTx(ctx, tx, s, choice{p.KnowledgeIDs, p.SecretIDs}); err != nil {
+		return err
+	}
+	if err := insertEventsTx(ctx, tx, evs); err != nil {
+		return err
+	}
+	if err := insertSecretsTx(ctx, tx, s.ID, p.Secrets, sealed); err != nil {
+		return err
+	}
+	if s.ParentID != "" {
+		if err := v.adoptTx(ctx, tx, s); err != nil {
+			return err
+		}
+	}
+	if err := attachTx(ctx, tx, s.ID, files); err != nil {
+		return err
+	}
+	err = fleet.EnqueueTx(ctx, tx, fleet.Enqueue{
+		SessionID: s.ID, OrgID: s.OrgID, OutpostID: s.OutpostID, Platform: s.Platform, Kind: wire.KindNew, At: now,
+	})
+	if err != nil {
+		return err
+	}
+	v.notifyQueue(tx, s.OutpostID)
+	v.notify(tx, s.ID)
+	data := map[string]any{"session_id": s.ID}
+	if p.CreateAsUserID != "" {
+		data["create_as_user_id"] = p.CreateAsUserID
+	}
+	return audit.RecordTx(ctx, tx, who, at, audit.Entry{Action: audit.CreateSession, OrgID: s.OrgID, Data: data})
+}
+
+// budgetTx refuses a session that the organization can't pay for and gives it the organization's limit when it asks for none
+// (contract/behaviour.md §3.17).
+func (v *Service) budgetTx(ctx context.Context, tx *db.Tx, s *Session, now time.Time) error {
+	limits, err := v.Orgs.LimitsTx(ctx, tx, s.OrgID)
+	if err != nil {
+		return err
+	}
+	if limits.Session != nil && (s.MaxACU == 0 || s.MaxACU > *limits.Session) {
+		s.MaxACU = *limits.Session
+	}
+	if limits.Cycle == nil {
+		return nil
+	}
+	used, err := v.Rates.OrgCycle(ctx, tx, s.OrgID, now)
+	if err != nil {
+		return err
+	}
+	if used >= *limits.Cycle*usage.Micros {
+		return fault.New(fault.Conflict,
+			"the organization has used its %d ACUs of this billing cycle; contact your enterprise admin to raise max_cycle_acu_limit",
+			*limits.Cycle)
+	}
+	return nil
+}
+
+// adoptTx notes a child on its parent.
+func (v *Service) adoptTx(ctx context.Context, tx *db.Tx, s *Session) error {
+	parent, err := lockTx(ctx, tx, s.ParentID)
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec(ctx, tx, `UPDATE sessions SET child_session_ids = $1 WHERE session_id = $2`,
+		text(append(parent.ChildIDs, s.ID)), s.ParentID)
+	return err
+}
+
+func createdData(s *Session) map[string]any {
+	return map[string]any{"title": s.Title, "agent": s.Agent, "repos": s.Repos, "platform": s.Platform, "devin_mode": s.Mode}
+}
+
+// sealSecrets encrypts before the transaction, because the organization's key may have to be fetched.
+func (v *Service) sealSecrets(ctx context.Context, s *Session, secrets []SecretParam) ([][]byte, error) {
+	if len(secrets) == 0 {
+		return nil, nil
+	}
+	if err := v.Keeper.Prepare(ctx, s.OrgID); err != nil {
+		return nil, err
+	}
+	out := make([][]byte, len(secrets))
+	for i, p := range secrets {
+		var err error
+		if out[i], err = v.Keeper.Seal(ctx, s.OrgID, secretPlace(s.ID, int64(i)), []byte(p.Value.Reveal())); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func secretPlace(sessionID string, position int64) keeper.Place {
+	return keeper.Place{Table: "session_secrets", Row: sessionID + "/" + strconv.FormatInt(position, 10), Column: "sealed"}
+}
+
+func insertSecretsTx(ctx context.Context, tx *db.Tx, sessionID string, secrets []SecretParam, sealed [][]byte) error {
+	for i, p := range secrets {
+		if _, err := db.Exec(ctx, tx, `INSERT INTO session_secrets (session_id, position, name, sealed, sensitive)
+			VALUES ($1, $2, $3, $4, $5)`, sessionID, i, p.Key, sealed[i], db.Bool(p.Sensitive)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"gantry/internal/access"
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/fault"
+	"gantry/internal/platform/page"
+)
+
+func errNothingToApprove() error {
+	return fault.New(fault.Conflict, "the session doesn't wait for an approval")
+}
+
+// Filter narrows a list of sessions (contract/behaviour.md §3.4 17). A session passes one field of several values by having any of
+// them. Archived nil shows the sessions that aren't archived.
+type Filter struct {
+	OrgID              string // empty on the enterprise's routes
+	OrgIDs             []string
+	IncludeDeletedOrgs bool
+	SessionIDs         []string
+	CreatedAfter       time.Time
+	CreatedBefore      time.Time
+	UpdatedAfter       time.Time
+	UpdatedBefore      time.Time
+	Tags               []string
+	PlaybookID         string
+	Origins            []string
+	Category           string
+	RepoNames          []string
+	Archived           *bool
+	ScheduleID         string
+	AutomationIDs      []string
+	ParentID           string
+	UserIDs            []string
+	ServiceUserIDs     []string
+}
+
+// Get gives one session. It needs ViewOrgSessions, on the enterprise's routes ViewAccountSessions. A session's own token may read its
+// session.
+func (v *Service) Get(ctx context.Context, who access.Subject, orgID, sessionID string) (*Session, error) {
+	if err := require(who, orgID, access.ViewAccountSessions, access.ViewOrgSessions); err != nil {
+		return nil, err
+	}
+	return find(ctx, v.DB.Reader(), orgID, sessionID)
+}
+
+// List gives a page of sessions, newest first. It needs ViewOrgSessions, on the enterprise's routes ViewAccountSessions.
+func (v *Service) List(ctx context.Context, who access.Subject, f Filter, r page.Request) (page.Page[*Session], error) {
+	var none page.Page[*Session]
+	if err := require(who, f.OrgID, access.ViewAccountSessions, access.ViewOrgSessions); err != nil {
+		return none, err
+	}
+	if f.Category != "" && !slices.Contains(Categories, f.Category) {
+		return none, fault.InvalidQuery("category", "must be one of %s", strings.Join(Categories, ", "))
+	}
+	for _, o := range f.Origins {
+		if o != "scheduled" && !slices.Contains(Origins, o) {
+			return none, fault.InvalidQuery("origins", "must be of %s", strings.Join(Origins, ", "))
+		}
+	}
+	var w db.Where
+	f.where(&w)
+	if r.After != nil {
+		w.Add("(s.created_at, s.session_id) < (?, ?)", r.After[0], r.After[1])
+	}
+	query := `SELECT ` + aliased + ` FROM sessions s` + w.SQL() + ` ORDER BY s.created_at DESC, s.session_id DESC ` +
+		w.Number("LIMIT ?", r.Limit())
+	rows, err := db.All(ctx, v.DB.Reader(), scan, query, w.Args()...)
+	if err != nil {
+		return none, err
+	}
+	return page.Cut(rows, r, func(s *Session) page.Position { return page.Position{s.CreatedAt.UnixMilli(), s.ID} }), nil
+}
+
+// aliased is the list of columns with the table's alias.
+var aliased = "s." + strings.Join(strings.FieldsFunc(columns, func(r rune) bool { return strings.ContainsRune(", \n\t", r) }), ", s.")
+
+func (f *Filter) where(w *db.Where) {
+	switch {
+	case f.OrgID != "":
+		w.Add("s.org_id = ?", f.OrgID)
+	case len(f.OrgIDs) > 0:
+		w.In("s.org_id", f.OrgIDs)
+	}
+	if f.OrgID == "" && !f.IncludeDeletedOrgs {
+		w.Add("NOT EXISTS (SELECT 1 FROM organizations o WHERE o.org_id = s.org_id AND o.deleted_at IS NOT NULL)")
+	}
+	w.Add("s.is_archived = ?", db.Bool(f.Archived != nil && *f.Archived))
+	w.In("s.session_id", f.SessionIDs)
+	for _, t := range []struct {
+		cond string
+		at   time.Time
+	}{
+		{"s.created_at >= ?", f.CreatedAfter},
+		{"s.created_at < ?", f.CreatedBefore},
+		{"s.updated_at >= ?", f.UpdatedAfter},
+		{"s.updated_at < ?", f.UpdatedBefore},
+	} {
+		if !t.at.IsZero() {
+			w.Add(t.cond, t.at.UnixMilli())
+		}
+	}
+	f.whereLabels(w)
+	w.In("s.origin", origins(f.Origins))
+	w.In("s.automation_id", f.AutomationIDs)
+	w.In("s.user_id", f.UserIDs)
+	w.In("s.service_user_id", f.ServiceUserIDs)
+	for _, e := range []struct{ cond, value string }{
+		{"s.playbook_id = ?", f.PlaybookID},
+		{"s.category = ?", f.Category},
+		{"s.schedule_id = ?", f.ScheduleID},
+		{"s.parent_session_id = ?", f.ParentID},
+	} {
+		if e.value != "" {
+			w.Add(e.cond, e.value)
+		}
+	}
+}
+
+func (f *Filter) whereLabels(w *db.Where) {
+	for _, l := range []struct {
+		table, column string
+		values        []string
+	}{{"session_tags", "tag", f.Tags}, {"session_repos", "repo", f.RepoNames}} {
+		if len(l.values) == 0 {
+			continue
+		}
+		args := make([]any, len(l.values))
+		for i, t := range l.values {
+			args[i] = t
+		}
+		w.Add("EXISTS (SELECT 1 FROM "+l.table+" x WHERE x.session_id = s.session_id AND x."+l.column+" IN (?"+
+			strings.Repeat(", ?", len(args)-1)+"))", args...)
+	}
+}
+
+// origins reads the older name `scheduled` as automation (contract/behaviour.md §3.15).
+func origins(in []string) []string {
+	out := slices.Clone(in)
+	for i, o := range out {
+		if o == "scheduled" {
+			out[i] = "automation"
+		}
+	}
+	return out
+}

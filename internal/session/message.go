@@ -1,0 +1,173 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"gantry/internal/access"
+	"gantry/internal/audit"
+	"gantry/internal/fleet"
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/page"
+	"gantry/internal/wire"
+)
+
+// MessageParams say something to a session. OrgID is empty on the enterprise's routes.
+type MessageParams struct {
+	OrgID          string
+	SessionID      string
+	Message        string
+	AttachmentURLs []string
+	AsUserID       string
+}
+
+// SendMessage writes to a session and wakes it when it sleeps or waits (contract/behaviour.md §3.2). It needs ManageOrgSessions, on
+// the enterprise's routes ManageAccountSessions; speaking for a member needs ImpersonateOrgSessions too. It grants the session another
+// run of its ACU limit (§3.17). 409 when the session has ended.
+func (v *Service) SendMessage(ctx context.Context, who access.Subject, p MessageParams) (*Session, error) {
+	if err := require(who, p.OrgID, access.ManageAccountSessions, access.ManageOrgSessions); err != nil {
+		return nil, err
+	}
+	if err := validText("message", p.Message); err != nil {
+		return nil, err
+	}
+	if err := validURLs("attachment_urls", p.AttachmentURLs); err != nil {
+		return nil, err
+	}
+	seen, err := find(ctx, v.DB.Reader(), p.OrgID, p.SessionID)
+	if err != nil {
+		return nil, err
+	}
+	if seen.State.Over() {
+		return nil, errEnded(seen.State)
+	}
+	msg := UserMessage{Text: p.Message, UserID: p.AsUserID}
+	switch who.Kind {
+	case access.Person:
+		if msg.UserID == "" {
+			msg.UserID = who.ID
+		}
+	case access.ServiceUser:
+		msg.ServiceUserID = who.ID
+	case access.Nobody, access.SessionToken, access.Worker, access.System:
+	}
+	if p.AsUserID != "" {
+		if err := v.mayActFor(ctx, who, seen.OrgID, p.AsUserID); err != nil {
+			return nil, err
+		}
+	}
+	if msg.Attachments, err = v.collect(ctx, seen.OrgID, "attachment_urls", p.AttachmentURLs); err != nil {
+		return nil, err
+	}
+	return v.change(ctx, seen.ID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+		return v.messageTx(ctx, tx, who, s, evs, now, msg)
+	})
+}
+
+func (v *Service) messageTx(ctx context.Context, tx *db.Tx, who access.Subject, s *Session, evs []Event, now time.Time, msg UserMessage,
+) ([]Event, error) {
+	if s.State.Over() {
+		return nil, errEnded(s.State)
+	}
+	if err := v.budgetTx(ctx, tx, &Session{OrgID: s.OrgID}, now); err != nil {
+		return nil, err
+	}
+	at := now.UnixMilli()
+	evs, err := s.sayTx(ctx, tx, evs, at, msg)
+	if err != nil {
+		return nil, err
+	}
+	s.UserMessages++
+	s.RunACUMicros = 0
+	if err := attachTx(ctx, tx, s.ID, msg.Attachments); err != nil {
+		return nil, err
+	}
+	if next, ok := s.State.Next(Message, s.Resumable); ok {
+		evs = s.enter(evs, now, next, "")
+		if err := v.wakeTx(ctx, tx, s, now); err != nil {
+			return nil, err
+		}
+	}
+	v.notifyCommand(tx, s.ID)
+	data := map[string]any{"session_id": s.ID}
+	if msg.UserID != "" && msg.UserID != who.ID {
+		data["message_as_user_id"] = msg.UserID
+	}
+	return evs, audit.RecordTx(ctx, tx, who, at, audit.Entry{Action: audit.SendMessage, OrgID: s.OrgID, Data: data})
+}
+
+// sayTx appends a user's message: an event for readers, and a command for the worker.
+func (s *Session) sayTx(ctx context.Context, tx *db.Tx, evs []Event, at int64, msg UserMessage) ([]Event, error) {
+	s.LastCommand++
+	msg.Command = s.LastCommand
+	cmd := wire.Command{Number: msg.Command, Kind: wire.CommandMessage, Text: msg.Text, Attachments: msg.Attachments}
+	if err := insertCommandTx(ctx, tx, s.ID, cmd, at); err != nil {
+		return nil, err
+	}
+	return s.add(evs, at, EventUserMessage, msg), nil
+}
+
+func insertCommandTx(ctx context.Context, tx *db.Tx, sessionID string, c wire.Command, at int64) error {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec(ctx, tx, `INSERT INTO session_commands (session_id, number, kind, data, created_at) VALUES ($1, $2, $3, $4, $5)`,
+		sessionID, c.Number, c.Kind, string(data), at)
+	return err
+}
+
+// wakeTx puts a session back into the queue, where the machine that has its workspace may take it first.
+func (v *Service) wakeTx(ctx context.Context, tx *db.Tx, s *Session, now time.Time) error {
+	v.notifyQueue(tx, s.OutpostID)
+	return fleet.EnqueueTx(ctx, tx, fleet.Enqueue{
+		SessionID: s.ID, OrgID: s.OrgID, OutpostID: s.OutpostID, Platform: s.Platform, Kind: wire.KindResume, At: now,
+	})
+}
+
+// SessionMessage is one message of the conversation. Source is user or devin.
+type SessionMessage struct {
+	EventID   string
+	Source    string
+	Text      string
+	CreatedAt time.Time
+	seq       int64
+}
+
+// Messages lists the conversation, oldest first; the opening prompt is the first user message (contract/behaviour.md §3.2 10). It
+// needs ViewOrgSessions or ViewAccountSessions.
+func (v *Service) Messages(ctx context.Context, who access.Subject, orgID, sessionID string, r page.Request) (page.Page[SessionMessage], error) {
+	var none page.Page[SessionMessage]
+	s, err := v.Get(ctx, who, orgID, sessionID)
+	if err != nil {
+		return none, err
+	}
+	after := int64(0)
+	if r.After != nil {
+		after, _ = r.After[0].(int64) // a sealed position is what Cut made
+	}
+	rows, err := db.All(ctx, v.DB.Reader(), scanMessage, `SELECT seq, event_id, type, created_at, data FROM session_events
+		WHERE session_id = $1 AND seq > $2 AND type IN ('message', 'user_message') ORDER BY seq LIMIT $3`, s.ID, after, r.Limit())
+	if err != nil {
+		return none, err
+	}
+	return page.Cut(rows, r, func(m SessionMessage) page.Position { return page.Position{m.seq} }), nil
+}
+
+func scanMessage(r db.Scanner) (SessionMessage, error) {
+	var m SessionMessage
+	var typ, data string
+	var at int64
+	if err := r.Scan(&m.seq, &m.EventID, &typ, &at, &data); err != nil {
+		return m, err
+	}
+	m.CreatedAt, m.Source = db.Time(at), "devin"
+	if typ == EventUserMessage {
+		m.Source = "user"
+	}
+	var d wire.MessageData // user_message has the same field
+	err := json.Unmarshal([]byte(data), &d)
+	m.Text = d.Text
+	return m, err
+}

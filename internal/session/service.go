@@ -1,0 +1,84 @@
+package session
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"gantry/internal/access"
+	"gantry/internal/agents"
+	"gantry/internal/fleet"
+	"gantry/internal/forge"
+	"gantry/internal/org"
+	"gantry/internal/platform/blob"
+	"gantry/internal/platform/clock"
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/events"
+	"gantry/internal/platform/keeper"
+	"gantry/internal/usage"
+)
+
+// Options of New. Every part is needed; People answers who a member is for impersonation.
+type Options struct {
+	DB     *db.DB
+	Clock  clock.Clock
+	Keeper *keeper.Keeper
+	Blobs  *blob.Store
+	Hub    *events.Hub
+	Fetch  *http.Client // guarded: see platform/safehttp
+	Orgs   *org.Service
+	Agents *agents.Service
+	Forge  *forge.Service
+	Fleet  *fleet.Service
+	People func(ctx context.Context, userID string) (access.Subject, error)
+	Rates  usage.Rates
+	Logger *slog.Logger
+	// PublicURL builds the addresses of sessions, downloads and the gateway; it never comes from a request.
+	PublicURL *url.URL
+	// IdleTime is how long a session may wait for somebody before it is suspended.
+	IdleTime time.Duration
+}
+
+// Service holds the use cases of sessions.
+type Service struct {
+	Options
+	// lapseAfter is when leases may lapse: one full lease after this server began and after the database was last away.
+	lapseAfter time.Time
+	downloads  []byte
+}
+
+// New makes the service.
+func New(o Options) *Service {
+	return &Service{Options: o, lapseAfter: o.Clock.Now().Add(fleet.LeaseTime), downloads: o.Keeper.Derive("attachment-download")}
+}
+
+// URL gives the page of a session in the console.
+func (v *Service) URL(sessionID string) string {
+	return v.PublicURL.JoinPath("sessions", sessionID).String()
+}
+
+// notify wakes the readers of a session after the transaction is durable.
+func (v *Service) notify(tx *db.Tx, sessionID string) {
+	tx.AfterCommit(func() { v.Hub.Publish(events.Session, sessionID) })
+}
+
+// notifyQueue wakes the workers of an outpost.
+func (v *Service) notifyQueue(tx *db.Tx, outpostID string) {
+	tx.AfterCommit(func() { v.Hub.Publish(events.Queue, outpostID) })
+}
+
+// notifyCommand wakes the worker of a session.
+func (v *Service) notifyCommand(tx *db.Tx, sessionID string) {
+	tx.AfterCommit(func() { v.Hub.Publish(events.Command, sessionID) })
+}
+
+// require refuses unless the subject may do p to a session: by the organization's permission, or on the enterprise's routes
+// (orgID empty) by its twin. A session of an organization that the subject can't see answers like a missing one.
+func require(s access.Subject, orgID string, enterprise, inOrg access.Permission) error {
+	if orgID == "" {
+		return access.Require(s, enterprise, "")
+	}
+	return access.Require(s, inOrg, orgID)
+}

@@ -1,0 +1,158 @@
+package session
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/fault"
+)
+
+const columns = `session_id, org_id, title, status, status_detail, status_reason, created_at, updated_at, user_id, service_user_id,
+	playbook_id, child_playbook_id, parent_session_id, child_session_ids, schedule_id, automation_id, origin, category, subcategory,
+	devin_mode, platform, agent, tags, repos, session_links, pull_requests, is_archived, resumable, bypass_approval,
+	structured_output, structured_output_schema, structured_output_required, max_acu_limit, acu_micros, run_acu_micros,
+	metered_at, interval_start, idle_since, turn_command, last_seq, last_command, acked_command, num_user_messages,
+	num_devin_messages, ended_at, outpost_id`
+
+func scan(r db.Scanner) (*Session, error) {
+	var s Session
+	var title, detail, reason, user, service, playbook, childPlaybook, parent, schedule, automation sql.NullString
+	var category, subcategory, mode, platform, output, schema sql.NullString
+	var children, tags, repos, links, prs string
+	var created, updated int64
+	var limit, metered, start, idle, turn, ended sql.NullInt64
+	err := r.Scan(&s.ID, &s.OrgID, &title, &s.State.Status, &detail, &reason, &created, &updated, &user, &service,
+		&playbook, &childPlaybook, &parent, &children, &schedule, &automation, &s.Origin, &category, &subcategory,
+		&mode, &platform, &s.Agent, &tags, &repos, &links, &prs, &s.Archived, &s.Resumable, &s.BypassApproval,
+		&output, &schema, &s.OutputRequired, &limit, &s.ACUMicros, &s.RunACUMicros,
+		&metered, &start, &idle, &turn, &s.LastSeq, &s.LastCommand, &s.AckedCommand, &s.UserMessages,
+		&s.DevinMessages, &ended, &s.OutpostID)
+	if err != nil {
+		return nil, err
+	}
+	s.Title, s.State.Detail, s.Reason = title.String, Detail(detail.String), reason.String
+	s.CreatedAt, s.UpdatedAt = db.Time(created), db.Time(updated)
+	s.UserID, s.ServiceUserID, s.PlaybookID, s.ChildPlaybookID = user.String, service.String, playbook.String, childPlaybook.String
+	s.ParentID, s.ScheduleID, s.AutomationID = parent.String, schedule.String, automation.String
+	s.Category, s.Subcategory, s.Mode, s.Platform = category.String, subcategory.String, mode.String, platform.String
+	s.Output, s.OutputSchema = raw(output), raw(schema)
+	s.MaxACU, s.TurnCommand = limit.Int64, turn.Int64
+	s.MeteredAt, s.IntervalStart, s.IdleSince = db.NullTime(metered), db.NullTime(start), db.NullTime(idle)
+	s.EndedAt = db.NullTime(ended)
+	return &s, errors.Join(list(children, &s.ChildIDs), list(tags, &s.Tags), list(repos, &s.Repos), list(links, &s.Links),
+		list(prs, &s.PullRequests))
+}
+
+func raw(s sql.NullString) json.RawMessage {
+	if !s.Valid {
+		return nil
+	}
+	return json.RawMessage(s.String)
+}
+
+// list decodes a JSON column; the empty list, by far the most common, costs nothing.
+func list[T any](text string, into *[]T) error {
+	if text == "[]" {
+		*into = []T{}
+		return nil
+	}
+	return json.Unmarshal([]byte(text), into)
+}
+
+func text(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("session: unencodable column: " + err.Error())
+	}
+	if string(b) == "null" {
+		return "[]"
+	}
+	return string(b)
+}
+
+func nullRaw(r json.RawMessage) sql.NullString {
+	return sql.NullString{String: string(r), Valid: r != nil}
+}
+
+func nullInt(n int64) sql.NullInt64 { return sql.NullInt64{Int64: n, Valid: n != 0} }
+
+// choice is what a caller left to choose: which knowledge and secrets. Nil means all, empty none.
+type choice struct{ knowledge, secrets []string }
+
+func nullList(l []string) sql.NullString {
+	return sql.NullString{String: text(l), Valid: l != nil}
+}
+
+func insertTx(ctx context.Context, tx *db.Tx, s *Session, c choice) error {
+	_, err := db.Exec(ctx, tx, `INSERT INTO sessions (session_id, org_id, title, status, created_at, updated_at, user_id,
+			service_user_id, playbook_id, child_playbook_id, parent_session_id, child_session_ids, schedule_id, automation_id, origin,
+			devin_mode, platform, agent, tags, repos, session_links, knowledge_ids, secret_ids, pull_requests, is_archived, resumable,
+			bypass_approval, structured_output_schema, structured_output_required, max_acu_limit, acu_micros, run_acu_micros, last_seq,
+			last_command, acked_command, num_user_messages, num_devin_messages, outpost_id)
+		VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $9, $10, '[]', $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, '[]', 0, $22,
+			$23, $24, $25, $26, 0, 0, $27, $28, 0, 1, 0, $29)`,
+		s.ID, s.OrgID, db.Null(s.Title), string(s.State.Status), s.CreatedAt.UnixMilli(), db.Null(s.UserID),
+		db.Null(s.ServiceUserID), db.Null(s.PlaybookID), db.Null(s.ChildPlaybookID), db.Null(s.ParentID), db.Null(s.ScheduleID),
+		db.Null(s.AutomationID), s.Origin, db.Null(s.Mode), db.Null(s.Platform), s.Agent, text(s.Tags), text(s.Repos), text(s.Links),
+		nullList(c.knowledge), nullList(c.secrets), db.Bool(s.Resumable), db.Bool(s.BypassApproval), nullRaw(s.OutputSchema),
+		db.Bool(s.OutputRequired), nullInt(s.MaxACU), s.LastSeq, s.LastCommand, s.OutpostID)
+	if err != nil {
+		return err
+	}
+	if err := insertLabelsTx(ctx, tx, "session_tags", "tag", s, s.Tags); err != nil {
+		return err
+	}
+	return insertLabelsTx(ctx, tx, "session_repos", "repo", s, s.Repos)
+}
+
+// insertLabelsTx writes the rows that the list's filters search. Table and column are constants of this file.
+func insertLabelsTx(ctx context.Context, tx *db.Tx, table, column string, s *Session, labels []string) error {
+	for _, l := range labels {
+		if _, err := db.Exec(ctx, tx, `INSERT INTO `+table+` (session_id, `+column+`, org_id, created_at) VALUES ($1, $2, $3, $4)
+			ON CONFLICT DO NOTHING`, s.ID, l, s.OrgID, s.CreatedAt.UnixMilli()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lockTx reads a session and holds its row until the transaction ends, so that what is decided on it stays true.
+func lockTx(ctx context.Context, tx *db.Tx, sessionID string) (*Session, error) {
+	query := `SELECT ` + columns + ` FROM sessions WHERE session_id = $1`
+	if tx.Engine() == db.Postgres {
+		query += ` FOR UPDATE`
+	}
+	s, err := db.One(ctx, tx, scan, query, sessionID)
+	if errors.Is(err, db.ErrNone) {
+		return nil, errUnknown()
+	}
+	return s, err
+}
+
+// updateTx writes back what a running session changes.
+func updateTx(ctx context.Context, tx *db.Tx, s *Session) error {
+	_, err := db.Exec(ctx, tx, `UPDATE sessions SET title = $1, status = $2, status_detail = $3, status_reason = $4, updated_at = $5,
+			tags = $6, pull_requests = $7, is_archived = $8, structured_output = $9, acu_micros = $10, run_acu_micros = $11,
+			metered_at = $12, interval_start = $13, idle_since = $14, turn_command = $15, last_seq = $16, last_command = $17,
+			acked_command = $18, num_user_messages = $19, num_devin_messages = $20, ended_at = $21
+		WHERE session_id = $22`,
+		db.Null(s.Title), string(s.State.Status), db.Null(string(s.State.Detail)), db.Null(s.Reason), s.UpdatedAt.UnixMilli(),
+		text(s.Tags), text(s.PullRequests), db.Bool(s.Archived), nullRaw(s.Output), s.ACUMicros, s.RunACUMicros,
+		db.NullMillis(s.MeteredAt), db.NullMillis(s.IntervalStart), db.NullMillis(s.IdleSince), nullInt(s.TurnCommand), s.LastSeq,
+		s.LastCommand, s.AckedCommand, s.UserMessages, s.DevinMessages, db.NullMillis(s.EndedAt), s.ID)
+	return err
+}
+
+func errUnknown() error { return fault.New(fault.NotFound, "session not found") }
+
+// find reads a session of one organization, or with "" of any. A foreign session looks like a missing one.
+func find(ctx context.Context, q db.Querier, orgID, sessionID string) (*Session, error) {
+	s, err := db.One(ctx, q, scan, `SELECT `+columns+` FROM sessions WHERE session_id = $1`, sessionID)
+	if errors.Is(err, db.ErrNone) || (err == nil && orgID != "" && s.OrgID != orgID) {
+		return nil, errUnknown()
+	}
+	return s, err
+}

@@ -1,0 +1,126 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"gantry/internal/fleet"
+	"gantry/internal/platform/clock"
+	"gantry/internal/platform/db"
+	"gantry/internal/wire"
+)
+
+// sweepEvery is how often leases, idle sessions and deleted organizations are looked after.
+const sweepEvery = time.Second
+
+// sweepBatch is how many rows one look takes; more wait for the next.
+const sweepBatch = 100
+
+// Run looks after sessions until ctx ends: it lets leases lapse, puts idle sessions to sleep, and ends those of deleted
+// organizations. Every replica runs it; each change is conditional, so once is enough.
+func (v *Service) Run(ctx context.Context) {
+	for clock.Sleep(ctx, sweepEvery) {
+		if err := v.Sweep(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			v.Logger.ErrorContext(ctx, "sweep of sessions failed", slog.Any("error", err))
+		}
+	}
+}
+
+// Sweep looks once.
+func (v *Service) Sweep(ctx context.Context) error {
+	now := v.Clock.Now()
+	lapsed, err := fleet.Lapsed(ctx, v.DB.Reader(), now, sweepBatch)
+	if err != nil {
+		v.lapseAfter = now.Add(fleet.LeaseTime) // no worker could renew while the database was away
+		return err
+	}
+	if now.Before(v.lapseAfter) {
+		lapsed = nil
+	}
+	for _, r := range lapsed {
+		if err := v.lapse(ctx, r); err != nil {
+			return err
+		}
+	}
+	if err := v.sleepIdle(ctx, now); err != nil {
+		return err
+	}
+	return v.endOrphans(ctx)
+}
+
+// lapse ends a claim whose lease is over, unless a report came in meanwhile.
+func (v *Service) lapse(ctx context.Context, r fleet.Row) error {
+	return v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+		if _, err := lockTx(ctx, tx, r.SessionID); err != nil {
+			return err
+		}
+		row, err := fleet.Get(ctx, tx, r.SessionID)
+		if err != nil {
+			return err
+		}
+		if row.Phase != fleet.Claimed || row.Fence != r.Fence || row.LeaseUntil.After(r.LeaseUntil) {
+			return nil
+		}
+		v.Fleet.CountLost()
+		return v.lapseTx(ctx, tx, row, true)
+	})
+}
+
+// Restarted ends the claims of a worker that came back as a new process: whatever it worked on died with the old one.
+func (v *Service) Restarted(ctx context.Context, outpostID, workerID string) error {
+	held, err := fleet.HeldBy(ctx, v.DB.Reader(), outpostID, workerID)
+	if err != nil {
+		return err
+	}
+	for _, r := range held {
+		if err := v.lapse(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *Service) sleepIdle(ctx context.Context, now time.Time) error {
+	ids, err := db.All(ctx, v.DB.Reader(), db.Text, `SELECT session_id FROM sessions
+		WHERE idle_since < $1 ORDER BY idle_since LIMIT $2`, now.Add(-v.IdleTime).UnixMilli(), sweepBatch)
+	if err != nil {
+		return err
+	}
+	for _, sessionID := range ids {
+		_, err := v.change(ctx, sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+			if s.IdleSince.IsZero() || now.Sub(s.IdleSince) < v.IdleTime {
+				return evs, nil
+			}
+			return v.suspendTx(ctx, tx, s, evs, now, Idle, "")
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endOrphans ends the live sessions of deleted organizations.
+func (v *Service) endOrphans(ctx context.Context) error {
+	ids, err := db.All(ctx, v.DB.Reader(), db.Text, `SELECT s.session_id FROM organizations o JOIN sessions s ON s.org_id = o.org_id
+		WHERE o.deleted_at IS NOT NULL AND s.ended_at IS NULL LIMIT $1`, sweepBatch)
+	if err != nil {
+		return err
+	}
+	for _, sessionID := range ids {
+		_, err := v.change(ctx, sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+			next, ok := s.State.Next(Terminate, s.Resumable)
+			if !ok {
+				return evs, nil
+			}
+			evs = s.enter(evs, now, next, "its organization was deleted")
+			return evs, v.stopTx(ctx, tx, s, now, wire.CommandTerminate, "organization deleted")
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package session
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"gantry/internal/platform/fault"
+)
+
+// validate checks what a request says by itself; what it names is looked up later.
+func (p *CreateParams) validate() error {
+	if err := validText("prompt", p.Prompt); err != nil {
+		return err
+	}
+	if !utf8.ValidString(p.Title) || strings.ContainsRune(p.Title, 0) || len(p.Title) > 1000 {
+		return fault.InvalidField("title", "at most 1000 bytes of text")
+	}
+	if err := validTags(p.Tags); err != nil {
+		return err
+	}
+	if p.MaxACU != nil && *p.MaxACU <= 0 {
+		return fault.InvalidField("max_acu_limit", "must be a positive number of ACUs")
+	}
+	if p.Mode != "" && !slices.Contains(Modes, p.Mode) {
+		return fault.InvalidField("devin_mode", "must be one of %s", strings.Join(Modes, ", "))
+	}
+	if p.Origin != "" && !slices.Contains(Origins, p.Origin) {
+		return fault.InvalidField("origin", "must be one of %s", strings.Join(Origins, ", "))
+	}
+	for _, l := range []struct {
+		name  string
+		items []string
+	}{{"repos", p.Repos}, {"attachment_urls", p.AttachmentURLs}, {"session_links", p.Links}} {
+		if len(l.items) > MaxListed {
+			return fault.InvalidField(l.name, "at most %d entries", MaxListed)
+		}
+	}
+	if err := p.validateSecrets(); err != nil {
+		return err
+	}
+	if err := p.validateReferences(); err != nil {
+		return err
+	}
+	return CheckSchema(p.OutputSchema)
+}
+
+func (p *CreateParams) validateSecrets() error {
+	if len(p.Secrets) > MaxSecrets {
+		return fault.InvalidField("session_secrets", "at most %d secrets", MaxSecrets)
+	}
+	for i, s := range p.Secrets {
+		at := fmt.Sprintf("session_secrets.%d.", i)
+		if n := utf8.RuneCountInString(s.Key); n < 1 || n > MaxSecretKey || strings.ContainsRune(s.Key, 0) {
+			return fault.InvalidField(at+"key", "must have 1 to %d characters", MaxSecretKey)
+		}
+		if utf8.RuneCountInString(s.Value.Reveal()) > MaxSecretValue || strings.ContainsRune(s.Value.Reveal(), 0) {
+			return fault.InvalidField(at+"value", "must have at most %d characters and no NUL", MaxSecretValue)
+		}
+	}
+	return nil
+}
+
+// validateReferences refuses ids of things that no room holds yet: an unknown id is a 404 (contract/behaviour.md §3.4).
+func (p *CreateParams) validateReferences() error {
+	switch {
+	case p.PlaybookID != "":
+		return fault.New(fault.NotFound, "playbook_id: no such playbook")
+	case p.ChildPlaybookID != "":
+		return fault.New(fault.NotFound, "child_playbook_id: no such playbook")
+	case len(p.KnowledgeIDs) > 0:
+		return fault.New(fault.NotFound, "knowledge_ids: no such note")
+	case len(p.SecretIDs) > 0:
+		return fault.New(fault.NotFound, "secret_ids: no such secret")
+	}
+	return nil
+}
+
+func validText(field, text string) error {
+	switch {
+	case strings.TrimSpace(text) == "":
+		return fault.InvalidField(field, "must not be empty")
+	case len(text) > MaxPrompt:
+		return fault.InvalidField(field, "must have at most %d bytes; hand over more as an attachment", MaxPrompt)
+	case !utf8.ValidString(text) || strings.ContainsRune(text, 0):
+		return fault.InvalidField(field, "must be UTF-8 text without NUL")
+	}
+	return nil
+}
+
+func validTags(tags []string) error {
+	if len(tags) > MaxTags {
+		return fault.InvalidField("tags", "at most %d tags", MaxTags)
+	}
+	for i, t := range tags {
+		if strings.TrimSpace(t) == "" || len(t) > MaxTag || !utf8.ValidString(t) || strings.ContainsRune(t, 0) {
+			return fault.InvalidField(fmt.Sprintf("tags.%d", i), "must have 1 to %d bytes of text", MaxTag)
+		}
+	}
+	return nil
+}
+
+// tidyTags drops doubles and keeps the order.
+func tidyTags(tags []string) []string {
+	out := []string{}
+	for _, t := range tags {
+		if !slices.Contains(out, t) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// titleOf makes a title from the first line of a prompt that isn't a fence.
+func titleOf(prompt string) string {
+	for line := range strings.Lines(prompt) {
+		line = strings.TrimSpace(strings.TrimLeft(line, "# "))
+		if line == "" || strings.HasPrefix(line, "```") {
+			continue
+		}
+		if utf8.RuneCountInString(line) > titleLength {
+			line = string([]rune(line)[:titleLength-1]) + "…"
+		}
+		return line
+	}
+	return "Untitled"
+}

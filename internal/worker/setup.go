@@ -1,0 +1,184 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"gantry/internal/platform/clock"
+	"gantry/internal/wire"
+	"gantry/internal/worker/sandbox"
+)
+
+// Phases of the setup as events name them.
+const (
+	phaseWorkspace   = "workspace"
+	phaseClone       = "clone"
+	phaseAttachments = "attachments"
+	phaseAgent       = "agent"
+)
+
+const (
+	maxAttachment = 75 << 20 // bytes of one file in or out (contract/behaviour.md §3.12)
+	progressEvery = 2 * time.Second
+)
+
+// Places of a session's files below the agent's home, outside every repository.
+const (
+	dirAttachmentsIn = "attachments-in"
+	dirAttachments   = "attachments"
+	fileOutput       = "structured-output.json"
+)
+
+// setUp brings the session to where its agent waits for the first prompt. Its errors are failures, except when the run ends.
+func (r *run) setUp() error {
+	ctx, cancel := r.untilPaused()
+	defer cancel()
+	if err := r.phase(phaseWorkspace, "", r.openWorkspace); err != nil {
+		return err
+	}
+	r.w.wg.Go(r.watchDisk)
+	for _, repo := range r.spec.Repositories {
+		if r.mem.Cloned {
+			r.ws.Allow(repo)
+			continue
+		}
+		if err := r.phase(phaseClone, repo.Name, func() error { return r.clone(ctx, repo) }); err != nil {
+			return err
+		}
+	}
+	r.mem.Cloned = true
+	if err := r.mem.save(); err != nil {
+		return &failure{text: "The workspace can't be written.", cause: err}
+	}
+	return r.phase(phaseAgent, r.spec.Agent.Name, func() error { return r.startAgent(ctx) })
+}
+
+// phase reports a step of the setup and how long it took, and makes its error a failure that names it.
+func (r *run) phase(name, detail string, do func() error) error {
+	began := r.w.o.Clock.Now()
+	r.say.event(wire.EventSetup, wire.SetupData{Phase: name, Status: "started", Detail: detail})
+	err := do()
+	data := wire.SetupData{Phase: name, Status: "done", Detail: detail, Millis: r.w.o.Clock.Since(began).Milliseconds()}
+	if err != nil {
+		data.Status, data.Detail = "failed", err.Error()
+	}
+	r.say.event(wire.EventSetup, data)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, sandbox.ErrDiskFull) {
+		return &failure{text: "The workspace's disk is full (" + name + ").", cause: err}
+	}
+	what := map[string]string{
+		phaseWorkspace: "The workspace can't be made", phaseClone: "The repository " + detail + " can't be cloned",
+		phaseAttachments: "The attachments can't be fetched", phaseAgent: "The agent " + detail + " can't be started",
+	}[name]
+	return &failure{text: what + ": " + err.Error()}
+}
+
+func (r *run) openWorkspace() (err error) {
+	if r.ws, err = r.w.box.Workspace(r.claim.SessionID); err != nil {
+		return err
+	}
+	r.mem = recall(r.ws)
+	r.mem.OutputGiven = r.mem.OutputGiven || r.spec.OutputGiven
+	return r.ws.MakeDir(path.Join(r.ws.Paths().Home, dirAttachments))
+}
+
+// clone clones one repository inside the sandbox, and shows git's progress now and then.
+func (r *run) clone(ctx context.Context, repo wire.Repository) error {
+	var shown time.Time
+	return r.ws.Clone(ctx, sandbox.CloneParams{
+		Repository: repo, Credential: r.credential(repo.Name), Limits: r.spec.Limits,
+		Progress: func(line string) {
+			if now := r.w.o.Clock.Now(); now.Sub(shown) >= progressEvery {
+				if !shown.IsZero() {
+					r.say.event(wire.EventSetup, wire.SetupData{Phase: phaseClone, Status: "started", Detail: repo.Name + ": " + line})
+				}
+				shown = now
+			}
+		},
+	})
+}
+
+// fetch brings a message's files into the agent's home and gives their paths as the agent sees them.
+func (r *run) fetch(files []wire.Attachment) ([]string, error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := r.untilPaused()
+	defer cancel()
+	var paths []string
+	err := r.phase(phaseAttachments, strconv.Itoa(len(files))+" files", func() error {
+		taken := map[string]bool{}
+		for _, a := range files {
+			// The id keeps files of one name in different messages apart.
+			place := path.Join(r.ws.Paths().Home, dirAttachmentsIn, safeName(a.ID, nil), safeName(a.Name, taken))
+			if err := retry(ctx, func() error { return r.fetchOne(ctx, a, place) }); err != nil {
+				return fmt.Errorf("%s: %w", a.Name, err)
+			}
+			paths = append(paths, place)
+		}
+		return nil
+	})
+	return paths, err
+}
+
+func (r *run) fetchOne(ctx context.Context, a wire.Attachment, place string) error {
+	in, err := r.gateway.Download(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	return r.ws.WriteFile(place, in, maxAttachment, 0o644)
+}
+
+// safeName makes one path element of a name somebody chose, different from those that are taken.
+func safeName(name string, taken map[string]bool) string {
+	name = strings.Map(func(c rune) rune {
+		if c == '/' || !unicode.IsPrint(c) {
+			return '_'
+		}
+		return c
+	}, filepath.Base(strings.ToValidUTF8(name, "_")))
+	for len(name) > 200 {
+		name = strings.ToValidUTF8(name[:200], "")
+	}
+	if strings.Trim(name, ".") == "" {
+		name = "file"
+	}
+	free := name
+	for i := 2; taken[free]; i++ {
+		free = fmt.Sprintf("%d-%s", i, name)
+	}
+	if taken != nil {
+		taken[free] = true
+	}
+	return free
+}
+
+// watchDisk ends the session when it has written more than it may. A large workspace is measured less often.
+func (r *run) watchDisk() {
+	limit := r.w.box.Limits(r.spec.Limits).DiskBytes
+	pause := 10 * time.Second
+	for clock.Sleep(r.ctx, pause) {
+		began := r.w.o.Clock.Now()
+		used, err := r.ws.DiskUsage()
+		if err != nil {
+			r.log.Warn("can't measure the workspace", "error", err)
+			continue
+		}
+		if used > limit {
+			r.cancel(&failure{text: fmt.Sprintf("The session has written %d MiB; its limit is %d MiB.", used>>20, limit>>20)})
+			return
+		}
+		pause = max(10*time.Second, 20*r.w.o.Clock.Since(began))
+	}
+}
