@@ -18,6 +18,7 @@ type renderer struct {
 	colour bool
 
 	open    string // the tool call whose output is being written
+	titled  string // the tool call whose title stands above what is written now
 	midLine bool
 	cleaner cleaner
 	tools   map[string]*toolCall
@@ -66,8 +67,13 @@ func (r *renderer) close() {
 
 // block writes a text of several lines below a head.
 func (r *renderer) block(head, text string) {
-	text = strings.TrimRight(clean(text), "\n")
-	r.line("%s%s", head, strings.ReplaceAll(text, "\n", "\n  "))
+	lines := strings.Split(strings.TrimRight(clean(text), "\n"), "\n")
+	for i, l := range lines {
+		if i > 0 && l != "" {
+			lines[i] = "  " + l
+		}
+	}
+	r.line("%s%s", head, strings.Join(lines, "\n"))
 }
 
 // show decodes an event's data and hands it on; data of another form than documented is shown as it came.
@@ -224,6 +230,7 @@ func (r *renderer) tool(e client.Event, d wire.ToolData) {
 	if t == nil {
 		t = &toolCall{begun: e.CreatedAt, title: orText(d.Title, orText(d.Kind, "tool"))}
 		r.tools[d.ID] = t
+		r.titled = d.ID
 		r.block(r.paint(cyan, "▶ "), t.title)
 	}
 	if d.Title != "" {
@@ -246,11 +253,7 @@ func (r *renderer) toolEnd(e client.Event, d wire.ToolData, t *toolCall) {
 	case wire.ToolInterrupted:
 		head = r.paint(yellow, "‖")
 	}
-	title, _, more := strings.Cut(strings.TrimSpace(t.title), "\n")
-	if more {
-		title += " …"
-	}
-	text := shorten(clean(title), 60)
+	text := toolTitle(t)
 	if d.ExitCode != nil && *d.ExitCode != 0 {
 		text += fmt.Sprintf(" · exit status %d", *d.ExitCode)
 	}
@@ -260,12 +263,24 @@ func (r *renderer) toolEnd(e client.Event, d wire.ToolData, t *toolCall) {
 	r.line("%s %s", head, r.paint(dim, text+" · "+span(time.Duration(e.CreatedAt-t.begun)*time.Millisecond)))
 }
 
+// toolTitle is a call's title in one line.
+func toolTitle(t *toolCall) string {
+	title, _, more := strings.Cut(strings.TrimSpace(t.title), "\n")
+	if more {
+		title += " …"
+	}
+	return shorten(clean(title), 60)
+}
+
 // toolOutput writes a piece of output, each line below its call's title. Pieces may end anywhere.
 func (r *renderer) toolOutput(d wire.ToolOutputData) {
 	const margin = "  │ "
 	if r.open != d.ID {
 		r.close()
-		r.open = d.ID
+		if t := r.tools[d.ID]; t != nil && r.titled != d.ID {
+			r.line("%s", r.paint(dim, "▷ "+toolTitle(t)))
+		}
+		r.open, r.titled = d.ID, d.ID
 	}
 	text := r.cleaner.text(d.Text)
 	var b strings.Builder

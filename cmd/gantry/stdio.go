@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,14 +25,23 @@ func (s *stdio) note(format string, args ...any) {
 	_, _ = fmt.Fprintln(s.err, clean(fmt.Sprintf(format, args...))) // nowhere to say that stderr is gone
 }
 
-// json prints a value for scripts: one line, or indented for a person.
+// json prints a value for scripts: one line, or indented and cleaned for a person.
 func (s *stdio) json(v any) error {
-	enc := json.NewEncoder(s.out)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if s.terminal {
 		enc.SetIndent("", "  ")
 	}
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	text := b.String()
+	if s.terminal {
+		text = clean(text)
+	}
+	_, err := io.WriteString(s.out, text)
+	return err
 }
 
 // table prints rows under a head, columns aligned.

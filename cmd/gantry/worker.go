@@ -20,7 +20,7 @@ import (
 )
 
 type workerCmd struct {
-	Run workerRunCmd `cmd:"" default:"withargs" help:"Work on sessions for a server (the default)."`
+	Run   workerRunCmd   `cmd:"" default:"withargs" help:"Work on sessions for a server (the default)."`
 	Start workerStartCmd `cmd:"" help:"Work on the one session that was claimed for this process, as an outposts operator starts it."`
 
 	Drain workerDrainCmd `cmd:"" help:"Have a worker finish what it has and take nothing new."`

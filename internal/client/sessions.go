@@ -32,6 +32,27 @@ type Session struct {
 	DevinMode        string          `json:"devin_mode"`
 	IsArchived       bool            `json:"is_archived"`
 	StructuredOutput json.RawMessage `json:"structured_output"`
+
+	raw json.RawMessage
+}
+
+// UnmarshalJSON keeps the answer as it came beside its fields.
+func (s *Session) UnmarshalJSON(text []byte) error {
+	type fields Session
+	if err := json.Unmarshal(text, (*fields)(s)); err != nil {
+		return err
+	}
+	s.raw = append(json.RawMessage(nil), text...)
+	return nil
+}
+
+// MarshalJSON gives the answer as it came: null stays null, and fields that this client doesn't know are kept.
+func (s Session) MarshalJSON() ([]byte, error) {
+	type fields Session
+	if s.raw == nil {
+		return json.Marshal(fields(s))
+	}
+	return s.raw, nil
 }
 
 // PullRequest is one pull request of a session.

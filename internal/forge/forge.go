@@ -174,14 +174,22 @@ func normalName(in string) string {
 
 // splitHost takes the host off a host-prefixed name such as git.example.com/owner/name (contract/v3-rules.md, differences 15).
 func splitHost(name string) (host, rest string, ok bool) {
-	host, rest, ok = strings.Cut(name, "/")
-	if !ok {
-		host, rest, ok = strings.Cut(name, ":")
+	at := strings.IndexAny(name, "/:") // the colon of user@host:path, or of a port
+	if at < 0 {
+		return "", "", false
 	}
-	if !ok || !strings.Contains(host, ".") || rest == "" {
+	host, rest = name[:at], name[at+1:]
+	if port, path, cut := strings.Cut(rest, "/"); cut && name[at] == ':' && isNumber(port) {
+		rest = path
+	}
+	if !strings.Contains(host, ".") || rest == "" {
 		return "", "", false
 	}
 	return strings.ToLower(host), rest, true
+}
+
+func isNumber(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
 // directories gives each repository its folder below the working directory: "." for a single one, else its last name, with its

@@ -254,3 +254,15 @@ func TestTheOrganizationOfTheQueryIsTheOneTheHandlerSees(t *testing.T) {
 	require.Equal(t, 200, h.get(t, "/v3/things", "enterprise").Status)
 	require.Equal(t, 200, h.get(t, "/v3/organizations/org%2Daaaa/sessions", "a").Status, "an escaped id is the same id")
 }
+
+func TestAnyPrincipalStillKeepsToItsScope(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	nothing := func(context.Context, access.Subject, *struct{}) (*thingOutput, error) { return &thingOutput{}, nil }
+	kit.Register(h.api, kit.Op{Operation: huma.Operation{OperationID: "o", Method: "GET", Path: "/v3/organizations/{org_id}/o"}, AnyPrincipal: true}, nothing)
+	kit.Register(h.api, kit.Op{Operation: huma.Operation{OperationID: "e", Method: "GET", Path: "/v3/enterprise/e"}, AnyPrincipal: true, Enterprise: true}, nothing)
+	require.Equal(t, 200, h.get(t, "/v3/organizations/"+orgA+"/o", "a").Status)
+	require.Equal(t, 403, h.get(t, "/v3/organizations/"+orgB+"/o", "a").Status)
+	require.Equal(t, 200, h.get(t, "/v3/enterprise/e", "weak").Status)
+	require.Equal(t, 403, h.get(t, "/v3/enterprise/e", "a").Status)
+}

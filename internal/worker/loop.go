@@ -180,7 +180,7 @@ func (w *Worker) report(ctx context.Context) error {
 	slices.Sort(working)
 	kept = slices.DeleteFunc(kept, func(s string) bool { return slices.Contains(working, s) })
 	reply, err := w.outpost.Report(ctx, wire.WorkerReport{
-		WorkerID: w.id, Name: w.o.Name, Version: w.o.Version, Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		WorkerID: w.id, Instance: w.instance, Name: w.o.Name, Version: w.o.Version, Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		Capacity: w.o.Capacity, InUse: w.slots.inUse(), Draining: draining, Sessions: kept, Working: working,
 	})
 	if err != nil {

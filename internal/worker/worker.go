@@ -58,13 +58,15 @@ func DefaultCapacity() int { return max(2, 4*runtime.NumCPU()) }
 
 // Worker runs the sessions of one machine.
 type Worker struct {
-	o       Options
-	id      string
-	log     *slog.Logger
-	server  *link.Server
-	outpost *link.Outpost
-	box     *sandbox.Sandbox
-	slots   *slots
+	o  Options
+	id string
+	// instance names this process: the server ends what an earlier one of the same id held.
+	instance string
+	log      *slog.Logger
+	server   *link.Server
+	outpost  *link.Outpost
+	box      *sandbox.Sandbox
+	slots    *slots
 
 	// life is what sessions run under: it outlasts the context that ends the claiming, so that they can be drained.
 	life context.Context
@@ -107,7 +109,7 @@ func open(ctx context.Context, o Options) (*Worker, error) {
 		server.Close()
 		return nil, err
 	}
-	w := &Worker{o: o, log: o.Logger, server: server, box: box, slots: newSlots(o.Capacity), runs: map[string]*run{}}
+	w := &Worker{o: o, instance: id.Session(), log: o.Logger, server: server, box: box, slots: newSlots(o.Capacity), runs: map[string]*run{}}
 	w.life, w.kill = context.WithCancel(context.WithoutCancel(ctx))
 	if w.id, err = workerID(o.DataDir); err != nil {
 		w.close()

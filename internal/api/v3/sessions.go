@@ -25,7 +25,7 @@ func init() { registrations = append(registrations, registerSessions) }
 type SessionResponse struct {
 	SessionID        string               `json:"session_id"`
 	URL              string               `json:"url" doc:"The session's page in the console."`
-	Status           string               `json:"status" enum:"new,claimed,running,exit,error,suspended,resuming"`
+	Status           string               `json:"status" enum:"new,creating,claimed,running,exit,error,suspended,resuming"`
 	StatusDetail     *string              `json:"status_detail" enum:"working,waiting_for_user,waiting_for_approval,finished,inactivity,user_request,usage_limit_exceeded,out_of_credits,out_of_quota,no_quota_allocation,payment_declined,org_usage_limit_exceeded,user_usage_limit_exceeded,total_session_limit_exceeded,error" doc:"Null unless running or suspended."`
 	Title            *string              `json:"title"`
 	Tags             []string             `json:"tags"`
@@ -40,7 +40,7 @@ type SessionResponse struct {
 	AutomationID     *string              `json:"automation_id"`
 	ParentSessionID  *string              `json:"parent_session_id"`
 	ChildSessionIDs  []string             `json:"child_session_ids" nullable:"true"`
-	Origin           *string              `json:"origin" enum:"webapp,slack,teams,api,linear,jira,automation,cli,desktop,code_scan,other"`
+	Origin           *string              `json:"origin" enum:"webapp,slack,teams,api,linear,jira,automation,scheduled,cli,desktop,code_scan,other"`
 	Category         *string              `json:"category"`
 	Subcategory      *string              `json:"subcategory"`
 	DevinMode        *string              `json:"devin_mode" enum:"normal,fast,lite,ultra,fusion"`

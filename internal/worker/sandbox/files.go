@@ -176,7 +176,11 @@ func (w *Workspace) DiskUsage() (int64, error) {
 
 // usageOf walks by directory handles, so that a directory that turns into a symbolic link meanwhile leads nowhere.
 func usageOf(at int, name string, seen map[[2]uint64]bool) (int64, error) {
-	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	const flags = unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Openat(at, name, unix.O_RDONLY|flags, 0)
+	if errors.Is(err, unix.EACCES) {
+		fd, err = openClosed(at, name, flags)
+	}
 	if err != nil {
 		return 0, gone(err)
 	}
@@ -199,6 +203,30 @@ func usageOf(at int, name string, seen map[[2]uint64]bool) (int64, error) {
 			return 0, gone(err)
 		}
 	}
+}
+
+// openClosed opens a directory its owner took his own rights from. A worker that isn't root has the same uid as the sandbox, so
+// what lies in there would go uncounted. The mode is put back, unless it lacks the right to search: then the owner has it from now on,
+// for without it not even an open handle leads to what lies below.
+func openClosed(at int, name string, flags int) (int, error) {
+	handle, err := unix.Openat(at, name, unix.O_PATH|flags, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(handle) //nolint:errcheck // a handle without data
+	var st unix.Stat_t
+	if err := unix.Fstat(handle, &st); err != nil {
+		return -1, err
+	}
+	self := fmt.Sprintf("/proc/self/fd/%d", handle)
+	if err := unix.Chmod(self, st.Mode&0o7777|0o700); err != nil {
+		return -1, err
+	}
+	fd, err := unix.Open(self, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if st.Mode&0o100 != 0 {
+		_ = unix.Chmod(self, st.Mode&0o7777)
+	}
+	return fd, err
 }
 
 func usageOfEntry(at int, name string, seen map[[2]uint64]bool) (int64, error) {

@@ -120,7 +120,10 @@ func TestCgroupsAreGoneAfterClose(t *testing.T) {
 	o := testOptions(t)
 	s, err := New(o)
 	require.NoError(t, err)
-	needCgroups(t, s)
+	if s.LimitsBy() == "prlimit" {
+		require.NoError(t, s.Close())
+		t.Skip("no cgroups can be made here")
+	}
 	w, err := s.Workspace("s1")
 	require.NoError(t, err)
 	start(t, w, "sleep 100")

@@ -3,8 +3,8 @@ package sandbox
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,15 +86,22 @@ func TestEnvironmentOfTheWorkerIsNotInherited(t *testing.T) {
 func TestEnvironmentCantReachBwrapOrItsArguments(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)
-	// Were it set in bwrap, the loader would complain about the missing library on standard error before the sandbox is there.
-	out, exit := sh(t, w, "unset LD_PRELOAD; cat /proc/1/environ | tr '\\0' '\\n'", func(p *Process) { p.Env = []string{"LD_DEBUG_OUTPUT=/tmp/x", "LD_BIND_NOW=1"} })
-	require.True(t, exit.OK(), out)
-	require.NotContains(t, out, "LD_BIND_NOW")
+	r, err := w.Start(t.Context(), Process{Args: []string{"sleep", "100"}, Env: []string{"LD_BIND_NOW=s3cret"}})
+	require.NoError(t, err)
+	defer func() { r.Kill(); <-r.Done() }()
+	for _, file := range []string{"environ", "cmdline"} {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", r.cmd.Process.Pid, file))
+		if errors.Is(err, os.ErrPermission) {
+			continue // bwrap's memory is closed to a worker of the same uid
+		}
+		require.NoError(t, err)
+		require.NotContains(t, string(b), "s3cret")
+	}
 	for _, bad := range []string{"A=1\x00--bind\x00/\x00/mnt", "novalue", "=x"} {
 		_, err := w.Start(t.Context(), Process{Args: []string{"true"}, Env: []string{bad}})
 		require.Error(t, err, bad)
 	}
-	_, err := w.Start(t.Context(), Process{Args: []string{"true"}, Dir: "/\x00--bind\x00/\x00/mnt"})
+	_, err = w.Start(t.Context(), Process{Args: []string{"true"}, Dir: "/\x00--bind\x00/\x00/mnt"})
 	require.Error(t, err)
 }
 
@@ -290,7 +297,6 @@ func TestProcessesDieWithTheirWorker(t *testing.T) {
 	require.GreaterOrEqual(t, len(family), 3)
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGKILL))
-	_, _ = io.Copy(io.Discard, strings.NewReader(""))
 	_ = cmd.Wait()
 	eventually(t, func() bool {
 		for _, pid := range family {
