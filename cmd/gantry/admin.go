@@ -14,6 +14,7 @@ import (
 	"gantry/internal/platform/config"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/page"
+	"gantry/internal/server"
 )
 
 type adminCmd struct {
@@ -31,7 +32,7 @@ type adminOptions struct {
 
 // admin are the rooms an operator reaches without a server.
 type admin struct {
-	*ground
+	*server.Ground
 	member *member.Service
 	agents *agents.Service
 	fleet  *fleet.Service
@@ -46,15 +47,15 @@ func (o *adminOptions) with(ctx context.Context, io *stdio, src config.Sources, 
 	if _, err := makeDataDir(o.Data); err != nil {
 		return err
 	}
-	g, err := openGround(ctx, &o.Storage)
+	g, err := server.OpenGround(ctx, &o.Storage, clock.Clock{})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, g.close()) }()
+	defer func() { err = errors.Join(err, g.Close()) }()
 	log := newLogger(io, config.Log{LogLevel: "warn", LogFormat: "text"})
 	a := &admin{
-		ground: g, log: log, member: g.members(log), agents: agents.New(g.db, g.keeper),
-		fleet: fleet.New(fleet.Options{DB: g.db, Clock: clock.Clock{}, Hub: g.hub, Logger: log}),
+		Ground: g, log: log, member: g.MemberRoom(log), agents: agents.New(g.DB, g.Keeper),
+		fleet: fleet.New(fleet.Options{DB: g.DB, Hub: g.Hub, Logger: log}),
 	}
 	if err := a.fleet.EnsureDefault(ctx); err != nil {
 		return err
@@ -134,7 +135,7 @@ func (r *adminRepoAddCmd) Run(ctx context.Context, io *stdio, src config.Sources
 		r.Address = "file://" + root
 	}
 	return r.with(ctx, io, src, func(a *admin) error {
-		got, err := forge.New(a.db, forge.Options{FileRoots: r.RepoRoot}).Add(ctx, operator("repo add", access.ManageGitIntegrations), r.Name, r.Address)
+		got, err := forge.New(a.DB, forge.Options{FileRoots: r.RepoRoot}).Add(ctx, operator("repo add", access.ManageGitIntegrations), r.Name, r.Address)
 		if err != nil {
 			return err
 		}
@@ -150,7 +151,7 @@ type adminRepoListCmd struct {
 func (r *adminRepoListCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
 	return r.with(ctx, io, src, func(a *admin) error {
 		all, err := pages(func(p page.Request) (page.Page[forge.Repository], error) {
-			return forge.New(a.db, forge.Options{}).List(ctx, operator("repo list", access.ViewGitIntegrations), p)
+			return forge.New(a.DB, forge.Options{}).List(ctx, operator("repo list", access.ViewGitIntegrations), p)
 		})
 		if err != nil {
 			return err
@@ -186,6 +187,6 @@ type adminRepoRemoveCmd struct {
 // Run takes a repository off the list.
 func (r *adminRepoRemoveCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
 	return r.with(ctx, io, src, func(a *admin) error {
-		return forge.New(a.db, forge.Options{}).Remove(ctx, operator("repo remove", access.ManageGitIntegrations), r.Name)
+		return forge.New(a.DB, forge.Options{}).Remove(ctx, operator("repo remove", access.ManageGitIntegrations), r.Name)
 	})
 }

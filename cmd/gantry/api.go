@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"gantry/internal/client"
@@ -45,8 +46,7 @@ func (a *apiCmd) Run(ctx context.Context, io *stdio) error {
 		return err
 	}
 	res, err := c.Send(ctx, r)
-	var refused *client.Error
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*client.Error](err); ok {
 		if a.Include {
 			io.printf("%d %s\n\n", refused.Status, http.StatusText(refused.Status))
 		}
@@ -151,7 +151,7 @@ func printBody(s *stdio, body io.Reader) error {
 		n, err := body.Read(buf)
 		if first && n > 0 && (buf[0] == '{' || buf[0] == '[') {
 			rest, rerr := io.ReadAll(body)
-			whole := append(buf[:n:n], rest...)
+			whole := slices.Concat(buf[:n], rest)
 			s.printf("%s\n", orText(pretty(whole), clean(string(whole))))
 			return rerr
 		}

@@ -81,6 +81,12 @@ func (w *embeddedWorker) run(ctx context.Context) error {
 		begun := clock.Clock{}.Now()
 		err := w.once(ctx)
 		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was asked to end
+		}
+		if err == nil {
+			// It ended by itself after a drain that an operator had asked for: to start it again would undo that.
+			w.log.Warn("the embedded worker was drained; it works again when the server is started anew")
+			<-ctx.Done()
 			return nil
 		}
 		if (clock.Clock{}).Since(begun) > steady {

@@ -101,7 +101,8 @@ func (r *renderer) event(e client.Event) {
 		show(r, e, func(d struct {
 			Hypervisor string `json:"hypervisor_id"`
 			Fence      int64  `json:"fence"`
-		}) {
+		},
+		) {
 			r.line("  %s", r.paint(dim, "taken by worker "+clean(d.Hypervisor)))
 		})
 	case "lease_lost":
@@ -110,7 +111,8 @@ func (r *renderer) event(e client.Event) {
 		show(r, e, func(d struct {
 			Limit float64 `json:"limit"`
 			ACUs  float64 `json:"acus"`
-		}) {
+		},
+		) {
 			r.line("%s", r.paint(yellow, fmt.Sprintf("! the limit of %g ACU is reached (%s used)", d.Limit, acus(d.ACUs))))
 		})
 	default:
@@ -156,7 +158,8 @@ func (r *renderer) thought(text string) string { return "(" + strings.TrimSpace(
 func (r *renderer) userMessage(d struct {
 	Text        string            `json:"text"`
 	Attachments []wire.Attachment `json:"attachments"`
-}) {
+},
+) {
 	r.block(r.paint(bold, "> "), d.Text)
 	for _, a := range d.Attachments {
 		r.line("  with file %s (%s)", clean(a.Name), bytesText(a.Size))

@@ -15,6 +15,7 @@ import (
 
 	"gantry/internal/kit"
 	"gantry/internal/platform/config"
+	"gantry/internal/server"
 )
 
 type serveCmd struct {
@@ -45,7 +46,7 @@ func (s *serveCmd) Run(ctx context.Context, io *stdio, src config.Sources) error
 		return err
 	}
 	defer l.close()
-	srv, err := newServer(ctx, cfg, log)
+	srv, err := server.New(ctx, cfg, log, server.Options{})
 	if err != nil {
 		return err
 	}
@@ -113,8 +114,8 @@ func newHTTP(h http.Handler, log *slog.Logger) *http.Server {
 
 // serveUntil serves until ctx ends or a part fails. The order of the end matters: the worker hands its sessions back through the
 // gateway, so the doors close after it, and the rooms after the doors.
-func serveUntil(ctx context.Context, cfg *config.Serve, log *slog.Logger, srv *server, l *listeners) error {
-	public, gateway := newHTTP(srv.Handler(), log), newHTTP(srv.GatewayHandler(), log)
+func serveUntil(ctx context.Context, cfg *config.Serve, log *slog.Logger, srv *server.Server, l *listeners) error {
+	public, gateway := newHTTP(srv.Handler(), log), newHTTP(srv.Handler(), log)
 	doors, doorsCtx := errgroup.WithContext(context.WithoutCancel(ctx))
 	doors.Go(func() error { return serveDoor(public, l.public) })
 	doors.Go(func() error { return serveDoor(gateway, l.gateway) })

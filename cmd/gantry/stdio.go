@@ -126,12 +126,12 @@ func (c *cleaner) keep(r rune) bool {
 		return false
 	case inText:
 	}
-	switch {
-	case r == esc:
+	switch r {
+	case esc:
 		c.state = afterESC
-	case r == csi:
+	case csi:
 		c.state = inControl
-	case r == '\n' || r == '\t':
+	case '\n', '\t':
 		return true
 	}
 	return !unicode.IsControl(r) && !unicode.Is(unicode.Bidi_Control, r)

@@ -155,6 +155,9 @@ func (d *workerDrainCmd) Run(ctx context.Context, io *stdio) error {
 	if d.Worker != "" && len(found) == 0 && strings.HasPrefix(d.Worker, "hypervisor-") {
 		found = []string{d.Worker} // not on the first page
 	}
+	if len(names) == 0 && len(found) == 0 {
+		return errors.New("no worker is available: each has gone or drains already")
+	}
 	if len(found) != 1 {
 		return fmt.Errorf("%d workers fit: name one of\n  %s", len(found), strings.Join(names, "\n  "))
 	}

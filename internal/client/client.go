@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -40,7 +41,6 @@ type Client struct {
 	userAgent string
 	http      *http.Client
 	maxWait   time.Duration
-	clock     clock.Clock
 }
 
 // New checks the address; it doesn't dial.
@@ -133,9 +133,8 @@ const maxTries = 5
 // again says whether a failed try may be repeated and after how long. 429 and 503 were not processed (contract/behaviour.md
 // §1.4 19); a lost connection is repeated only where doing it twice does no harm.
 func (c *Client) again(r Request, err error, try int) (time.Duration, bool) {
-	backoff := time.Duration(float64(200*time.Millisecond<<min(try, 6)) * (0.75 + rand.Float64()/2)) //nolint:gosec // only spreads retries
-	var e *Error
-	if errors.As(err, &e) {
+	backoff := time.Duration(float64(200*time.Millisecond<<min(try, 6)) * (0.75 + rand.Float64()/2))
+	if e, ok := errors.AsType[*Error](err); ok {
 		switch {
 		case e.Status != http.StatusTooManyRequests && e.Status != http.StatusServiceUnavailable:
 			return 0, false
@@ -161,9 +160,7 @@ func (c *Client) once(ctx context.Context, r Request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", r.Method, r.Path, err)
 	}
-	for k, v := range r.Header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, r.Header)
 	if r.Body != nil {
 		req.Header.Set("Content-Type", orElse(r.ContentType, "application/json"))
 	}

@@ -62,8 +62,7 @@ func (e *ConnectError) Unwrap() error { return e.cause }
 
 // StatusOf gives the status of an *Error, 0 for any other error.
 func StatusOf(err error) int {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Status
 	}
 	return 0

@@ -229,12 +229,12 @@ func Get(ctx context.Context, q db.Querier, sessionID string) (Row, error) {
 }
 
 // ByToken finds the claim that a connect token belongs to: 401 when it is unknown or its claim has ended.
-func ByToken(ctx context.Context, q db.Querier, token string) (Row, error) {
+func (v *Service) ByToken(ctx context.Context, token string) (Row, error) {
 	none := fault.New(fault.Unauthenticated, "the connect token is unknown or its claim has ended")
 	if !id.WellFormed(id.KeyConnect, token) {
 		return Row{}, none
 	}
-	r, err := db.One(ctx, q, scanRow, `SELECT `+rowColumns+` FROM queue WHERE token_hash = $1`, id.HashKey(token))
+	r, err := db.One(ctx, v.DB.Reader(), scanRow, `SELECT `+rowColumns+` FROM queue WHERE token_hash = $1`, id.HashKey(token))
 	if errors.Is(err, db.ErrNone) {
 		return Row{}, none
 	}

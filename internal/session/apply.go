@@ -44,6 +44,9 @@ func (v *Service) Apply(ctx context.Context, r fleet.Row, b wire.Batch) (*wire.A
 			return v.applyTx(ctx, tx, s, evs, now, b, reports, &ack)
 		})
 	})
+	if n := len(b.Events); err == nil && n > 0 && v.OnLag != nil {
+		v.OnLag(v.Clock.Since(db.Time(b.Events[n-1].At)))
+	}
 	return &ack, err
 }
 

@@ -77,6 +77,7 @@ func (v *Service) claimedTx(ctx context.Context, tx *db.Tx, c fleet.Claim) error
 		if !ok {
 			return nil, fault.New(fault.Conflict, "the session can't be claimed in its state")
 		}
+		v.Fleet.CountClaim()
 		evs = s.add(evs, now.UnixMilli(), EventClaimed, ClaimedData{Hypervisor: c.AcceptorID, Fence: c.Fence, Kind: c.Kind})
 		return s.enter(evs, now, next, s.Reason), nil
 	})
@@ -248,6 +249,9 @@ func (v *Service) Secrets(ctx context.Context, who access.Subject, r fleet.Row) 
 		return nil, err
 	}
 	reply := &wire.SecretsReply{Environment: []wire.EnvVar{}}
+	if len(rows) == 0 {
+		return reply, nil // nothing to release, nothing to note
+	}
 	names := make([]string, 0, len(rows))
 	for _, s := range rows {
 		plain, err := v.Keeper.Open(ctx, r.OrgID, secretPlace(r.SessionID, s.position), s.sealed)
@@ -263,9 +267,6 @@ func (v *Service) Secrets(ctx context.Context, who access.Subject, r fleet.Row) 
 	err = v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		if err := fleet.GiveSecretsTx(ctx, tx, r.SessionID, r.Fence); err != nil {
 			return err
-		}
-		if len(names) == 0 {
-			return nil
 		}
 		return audit.RecordTx(ctx, tx, who, v.Clock.Millis(), audit.Entry{
 			Action: audit.ReleaseSecrets, OrgID: r.OrgID,

@@ -35,6 +35,8 @@ type Options struct {
 	People func(ctx context.Context, userID string) (access.Subject, error)
 	Rates  usage.Rates
 	Logger *slog.Logger
+	// OnLag hears how old the last event of a committed batch was, by the worker's clock; nil is nobody.
+	OnLag func(time.Duration)
 	// PublicURL builds the addresses of sessions, downloads and the gateway; it never comes from a request.
 	PublicURL *url.URL
 	// IdleTime is how long a session may wait for somebody before it is suspended.

@@ -124,3 +124,9 @@ func (v *Service) endOrphans(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Orphans counts the live sessions of deleted organizations, which are still to be ended.
+func (v *Service) Orphans(ctx context.Context) (int64, error) {
+	return db.One(ctx, v.DB.Reader(), db.Int, `SELECT COUNT(*) FROM organizations o JOIN sessions s ON s.org_id = o.org_id
+		WHERE o.deleted_at IS NOT NULL AND s.ended_at IS NULL`)
+}

@@ -18,7 +18,6 @@ import (
 	"gantry/internal/access"
 	"gantry/internal/fleet"
 	"gantry/internal/kit"
-	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 	"gantry/internal/session"
 	"gantry/internal/wire"
@@ -29,7 +28,7 @@ const prefix = "/gateway/sessions/"
 
 // Rooms are the use cases behind the door.
 type Rooms struct {
-	DB       *db.DB
+	Fleet    *fleet.Service
 	Sessions *session.Service
 }
 
@@ -42,7 +41,7 @@ func Address(public *url.URL, sessionID string) string {
 func New(k *kit.Kit, rooms Rooms) *kit.API {
 	a := kit.NewAPI(k, kit.Version{
 		Title: "Gantry gateway", Version: "1", Description: "What one worker says and hears about one session.",
-		Prefixes: []string{prefix}, Form: kit.Detail, Authenticator: authenticator{rooms.DB},
+		Prefixes: []string{prefix}, Form: kit.Detail, Authenticator: authenticator{rooms.Fleet},
 	})
 	d := door{rooms.Sessions}
 	kit.Register(a, op("getSpec", http.MethodGet, "/spec", "Read what to run"), d.spec)
@@ -67,11 +66,11 @@ func op(name, method, path, summary string) kit.Op {
 }
 
 // authenticator turns a connect token into its claim.
-type authenticator struct{ db *db.DB }
+type authenticator struct{ fleet *fleet.Service }
 
 // Authenticate gives the claim's session as the subject; its fence is the key's id.
 func (a authenticator) Authenticate(ctx context.Context, bearer string, _ netip.Addr) (access.Subject, error) {
-	r, err := fleet.ByToken(ctx, a.db.Reader(), bearer)
+	r, err := a.fleet.ByToken(ctx, bearer)
 	if err != nil {
 		return access.Subject{}, err
 	}

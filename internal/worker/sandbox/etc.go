@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,48 +21,95 @@ var etcFiles = map[string]string{
 	"gitconfig": "[safe]\n\tdirectory = *\n[user]\n\tname = Gantry agent\n\temail = agent@localhost\n[init]\n\tdefaultBranch = main\n",
 }
 
-// etcHost are the machine's own files that programs need to run at all; none is secret.
-var etcHost = []string{
-	"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/ca-certificates", "/etc/pki/tls/certs", "/etc/pki/ca-trust", "/etc/alternatives",
-	"/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/mime.types",
-}
+// etcCopied are files of the machine that hardly ever change; etcBound are those that an update of the machine changes, and that
+// have to fit its libraries and programs. Each mount costs a session's start about half a millisecond, so there are few.
+var (
+	etcCopied = []string{"ssl/openssl.cnf", "localtime", "mime.types"}
+	etcBound  = []string{"ld.so.cache", "ssl/certs", "pki/tls/certs", "pki/ca-trust", "alternatives"}
+)
 
 const etcDir = ".etc" // below Root; no session id begins with a dot
 
+// writeEtc makes the directory that every sandbox has as its /etc, with a place for each mount upon it.
 func (s *Sandbox) writeEtc() error {
 	dir := filepath.Join(s.opts.Root, etcDir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return diskError(fmt.Errorf("sandbox: %w", err))
-	}
+	err := removeTree(s.opts.Root, etcDir)
+	err = errors.Join(err, etcFolder(dir, "gantry"))
 	for name, text := range etcFiles {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil { //nolint:gosec // read by everybody inside
-			return diskError(fmt.Errorf("sandbox: %w", err))
+		err = errors.Join(err, writeEtcFile(dir, name, []byte(text)))
+	}
+	for _, name := range etcCopied {
+		if b, rerr := os.ReadFile(filepath.Join("/etc", name)); rerr == nil {
+			err = errors.Join(err, writeEtcFile(dir, name, b))
 		}
+	}
+	for _, name := range etcBound {
+		if st, serr := os.Stat(filepath.Join("/etc", name)); serr != nil {
+			continue
+		} else if st.IsDir() {
+			err = errors.Join(err, etcFolder(dir, name))
+		} else {
+			err = errors.Join(err, writeEtcFile(dir, name, nil))
+		}
+	}
+	if s.opts.CABundle != "" {
+		b, rerr := os.ReadFile(s.opts.CABundle)
+		err = errors.Join(err, rerr, writeEtcFile(dir, insideCAName, b))
+	}
+	if err != nil {
+		return diskError(fmt.Errorf("sandbox: prepare /etc: %w", err))
 	}
 	return nil
 }
 
-func (s *Sandbox) etcArgs() []string {
-	a := []string{"--perms", "0755", "--dir", "/etc"}
-	for name := range etcFiles {
-		src := filepath.Join(s.opts.Root, etcDir, name)
-		if s.opts.Net == NetHost && (name == "resolv.conf" || name == "hosts") {
-			src = filepath.Join("/etc", name)
-		}
-		a = append(a, "--ro-bind", src, filepath.Join("/etc", name))
+func writeEtcFile(dir, name string, data []byte) error {
+	path := filepath.Join(dir, name)
+	if err := etcFolder(dir, filepath.Dir(name)); err != nil {
+		return err
 	}
-	for _, path := range etcHost {
-		if _, err := os.Stat(path); err == nil {
+	if err := os.WriteFile(path, data, 0o644); err != nil { //nolint:gosec // read by everybody inside
+		return err
+	}
+	return os.Chmod(path, 0o644) //nolint:gosec // whatever the worker's umask is
+}
+
+// etcFolder makes dir/name, open to everybody whatever the worker's umask is.
+func etcFolder(dir, name string) error {
+	if name != "." {
+		if err := etcFolder(dir, filepath.Dir(name)); err != nil {
+			return err
+		}
+	}
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o755) //nolint:gosec // bound read-only
+}
+
+func (s *Sandbox) etcArgs() []string {
+	a := []string{"--ro-bind", filepath.Join(s.opts.Root, etcDir), "/etc"}
+	bound := etcBound
+	if s.opts.Net == NetHost {
+		bound = append([]string{"resolv.conf", "hosts"}, bound...)
+	}
+	for _, name := range bound {
+		if path := filepath.Join("/etc", name); exists(path) {
 			a = append(a, "--ro-bind", path, path)
 		}
-	}
-	if s.opts.CABundle != "" {
-		a = append(a, "--ro-bind", s.opts.CABundle, insideCA)
 	}
 	return a
 }
 
-const insideCA = "/etc/gantry/ca.pem"
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+const (
+	insideCAName = "gantry/ca.pem"
+	insideCA     = "/etc/" + insideCAName
+)
 
 func (w *Workspace) caBundle() string {
 	if w.sb.opts.Mode == ModeNone {

@@ -328,8 +328,7 @@ func serveSSH(c net.Conn, config *ssh.ServerConfig) {
 				status.Code = 1
 			}
 			_, _ = ch.SendRequest("exit-status", false, ssh.Marshal(status))
-			_ = ch.Close()
-			return
+			_ = ch.Close() // the client hangs up
 		}
 	}
 }

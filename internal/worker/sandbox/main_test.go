@@ -100,8 +100,6 @@ func eventually(t testing.TB, cond func() bool, what string) {
 	require.Eventually(t, cond, 20*time.Second, 5*time.Millisecond, what)
 }
 
-func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
-
 // testTool is small programs that tests run inside, where a shell can't do it.
 func testTool(args []string) int {
 	switch args[0] {

@@ -145,6 +145,20 @@ func TestRemoveDeletesDirectoriesTheirOwnerMayNotWrite(t *testing.T) {
 	require.False(t, exists(w.Dir()))
 }
 
+func TestASecondWorkerOnTheSameRootIsRefused(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	s, err := New(o)
+	require.NoError(t, err)
+	_, err = New(o)
+	require.ErrorContains(t, err, "another worker uses")
+	require.NoError(t, s.Close())
+	require.NoError(t, s.Close())
+	s, err = New(o)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+}
+
 func TestSessionIDsCantLeaveTheRoot(t *testing.T) {
 	t.Parallel()
 	s := newSandbox(t)

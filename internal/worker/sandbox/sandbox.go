@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"gantry/internal/platform/safehttp"
 	"gantry/internal/wire"
 )
@@ -37,7 +39,8 @@ const (
 
 // Options configure a Sandbox. Root and Self are required.
 type Options struct {
-	// Root is the directory of the session state; it is made with mode 0700. Nothing else may live in it.
+	// Root is the directory of the session state; it is made with mode 0700. Nothing else may live in it, and only one Sandbox at
+	// a time may use it: a check of the machine (doctor) names a directory of its own.
 	Root string
 	// Self is the gantry binary; it is bound read-only at /opt/gantry/gantry.
 	Self string
@@ -53,7 +56,7 @@ type Options struct {
 	AllowCIDRs []netip.Prefix
 	// AllowTargets are the host:port pairs that the proxy may reach besides ports 80 and 443; "*:port" stands for any host.
 	AllowTargets []string
-	// CABundle is a PEM file that replaces the machine's certificate authorities inside; empty keeps them.
+	// CABundle is a PEM file that replaces the machine's certificate authorities inside, read once by New; empty keeps them.
 	CABundle string
 	// Limits are used where a process names none. What is zero here too gets the package's own default.
 	Limits wire.Limits
@@ -88,6 +91,7 @@ type Sandbox struct {
 	bwrap   string
 	guard   *safehttp.Guard
 	spawner *spawner
+	lock    *os.File // one Sandbox to a Root
 	userns  *os.File // only when root: the user namespace all sandboxes run in
 	cgroups cgroupTree
 	targets map[string]bool
@@ -114,6 +118,9 @@ func New(opts Options) (*Sandbox, error) {
 		s.targets[strings.ToLower(t)] = true
 	}
 	if err := s.prepareRoot(); err != nil {
+		if s.lock != nil {
+			_ = s.lock.Close()
+		}
 		return nil, err
 	}
 	s.spawner = newSpawner()
@@ -174,6 +181,12 @@ func (s *Sandbox) prepareRoot() error {
 		return fmt.Errorf("resolve the sandbox root: %w", err)
 	}
 	s.opts.Root = resolved
+	if s.lock, err = os.OpenFile(filepath.Join(resolved, ".lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return diskError(fmt.Errorf("lock the sandbox root: %w", err))
+	}
+	if err := unix.Flock(int(s.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("another worker uses %s: give each its own directory (%w)", resolved, err)
+	}
 	for _, b := range s.opts.Binds {
 		if err := s.checkBind(b); err != nil {
 			return err
@@ -194,6 +207,10 @@ func (s *Sandbox) LimitsBy() string { return s.cgroups.name() }
 // Close ends every process of every session and closes the workspaces; their directories stay.
 func (s *Sandbox) Close() error {
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
 	s.closed = true
 	open := make([]*Workspace, 0, len(s.workspaces))
 	for _, w := range s.workspaces {
@@ -210,5 +227,6 @@ func (s *Sandbox) Close() error {
 	if s.userns != nil {
 		errs = append(errs, s.userns.Close())
 	}
+	errs = append(errs, s.lock.Close())
 	return errors.Join(errs...)
 }

@@ -1,0 +1,55 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"gantry/internal/platform/telemetry"
+)
+
+// health mounts what load balancers and Prometheus ask for.
+func (s *Server) health() {
+	r := s.Kit.Router()
+	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
+	r.Get("/readyz", s.readyz)
+	r.Method(http.MethodGet, "/metrics", s.Metrics.Handler())
+	s.Metrics.Watch(s.queue)
+}
+
+// queue reads what a scrape wants to know of the queue.
+func (s *Server) queue(ctx context.Context) (telemetry.Queue, error) {
+	var q telemetry.Queue
+	var err error
+	if q.Pending, q.OldestMillis, err = s.Fleet.Depth(ctx); err != nil {
+		return q, err
+	}
+	q.Claims, q.Lost = s.Fleet.Counts()
+	q.Backlog, err = s.Sessions.Orphans(ctx)
+	return q, err
+}
+
+const readyTime = 2 * time.Second
+
+// readyz refuses while the database is away or below this program's schema version.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTime)
+	defer cancel()
+	have, want, err := s.DB.SchemaVersion(ctx)
+	switch {
+	case err != nil:
+		answer(w, http.StatusServiceUnavailable, "the database doesn't answer")
+	case have < want:
+		answer(w, http.StatusServiceUnavailable, fmt.Sprintf("schema version %d, needed %d: run `gantry migrate`", have, want))
+	default:
+		answer(w, http.StatusOK, "ready")
+	}
+}
+
+func answer(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"status": text}) // the client may be gone
+}

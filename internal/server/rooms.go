@@ -1,0 +1,65 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"gantry/internal/agents"
+	"gantry/internal/api/gantry"
+	"gantry/internal/api/gateway"
+	"gantry/internal/api/outposts"
+	v3 "gantry/internal/api/v3"
+	"gantry/internal/audit"
+	"gantry/internal/fleet"
+	"gantry/internal/forge"
+	"gantry/internal/kit"
+	"gantry/internal/member"
+	"gantry/internal/org"
+	"gantry/internal/platform/config"
+	"gantry/internal/platform/safehttp"
+	"gantry/internal/session"
+	"gantry/internal/usage"
+)
+
+// fetchTime bounds the fetch of one file that a caller named by its address.
+const fetchTime = time.Minute
+
+// Rooms are the use cases, wired from the ground up.
+type Rooms struct {
+	Members  *member.Service
+	Orgs     *org.Service
+	Audit    *audit.Service
+	Agents   *agents.Service
+	Forge    *forge.Service
+	Fleet    *fleet.Service
+	Sessions *session.Service
+}
+
+func newRooms(ctx context.Context, g *Ground, cfg *config.Serve, public *url.URL, members *member.Service, log *slog.Logger) (*Rooms, error) {
+	c := g.DB.Clock()
+	r := &Rooms{
+		Members: members,
+		Orgs:    org.New(g.DB, members, org.Options{}),
+		Audit:   audit.New(g.DB),
+		Agents:  agents.New(g.DB, g.Keeper),
+		Forge:   forge.New(g.DB, forge.Options{FileRoots: cfg.RepoRoot}),
+		Fleet:   fleet.New(fleet.Options{DB: g.DB, Clock: c, Hub: g.Hub, Logger: log}),
+	}
+	r.Sessions = session.New(session.Options{
+		DB: g.DB, Clock: c, Keeper: g.Keeper, Blobs: g.Blobs, Hub: g.Hub, Fetch: safehttp.NewGuard(cfg.AllowNetworks).Client(fetchTime),
+		Orgs: r.Orgs, Agents: r.Agents, Forge: r.Forge, Fleet: r.Fleet, People: members.PersonSubject,
+		Rates:  usage.Rates{PerACU: time.Duration(cfg.ACUMinutes * float64(time.Minute)), DayOffset: cfg.DayOffset},
+		Logger: log, OnLag: g.Metrics.EventLag, PublicURL: public, IdleTime: cfg.IdleTimeout,
+	})
+	return r, r.Fleet.EnsureDefault(ctx)
+}
+
+// doors registers every API on the kit's router.
+func (r *Rooms) doors(k *kit.Kit, g *Ground, public *url.URL) {
+	v3.New(k, v3.Rooms{Audit: r.Audit, Members: r.Members, Orgs: r.Orgs, Sessions: r.Sessions, Fleet: r.Fleet})
+	gantry.New(k, gantry.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, Forge: r.Forge, PublicURL: public})
+	outposts.New(k, outposts.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, PublicURL: public})
+	gateway.New(k, gateway.Rooms{Fleet: r.Fleet, Sessions: r.Sessions})
+}
