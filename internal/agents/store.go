@@ -38,22 +38,34 @@ func scan(s db.Scanner) (row, error) {
 	return r, nil
 }
 
-func text(list []string) string {
+func encode(list []string) (string, error) {
 	if list == nil {
 		list = []string{}
 	}
-	b, _ := json.Marshal(list) // texts always encode
-	return string(b)
+	b, err := json.Marshal(list)
+	return string(b), err
 }
 
 func insert(ctx context.Context, tx *db.Tx, a Agent, sealed []byte) error {
 	var orgs sql.NullString
+	var columns [3]string
+	for i, list := range [][]string{a.Command, a.Binds, a.Modes} {
+		text, err := encode(list)
+		if err != nil {
+			return err
+		}
+		columns[i] = text
+	}
 	if a.Orgs != nil {
-		orgs = db.Null(text(a.Orgs))
+		text, err := encode(a.Orgs)
+		if err != nil {
+			return err
+		}
+		orgs = db.Null(text)
 	}
 	_, err := db.Exec(ctx, tx, `INSERT INTO agents (name, command, sealed_env, binds, modes, orgs, is_default, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		a.Name, text(a.Command), sealed, text(a.Binds), text(a.Modes), orgs, db.Bool(a.Default), a.CreatedAt.UnixMilli())
+		a.Name, columns[0], sealed, columns[1], columns[2], orgs, db.Bool(a.Default), a.CreatedAt.UnixMilli())
 	return err
 }
 

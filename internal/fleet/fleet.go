@@ -78,7 +78,7 @@ func scanRow(s db.Scanner) (Row, error) {
 const (
 	// ClaimTime is how long a claim may wait for its first running report.
 	ClaimTime = wire.ClaimSeconds * time.Second
-	// LeaseTime is how long a claim lives after each report.
+	// LeaseTime is how long a claim lives after each report, unless the server is set up otherwise.
 	LeaseTime = wire.LeaseSeconds * time.Second
 	// homeTime is how long a resumed session waits for the machine that has its workspace before any other may take it.
 	homeTime = 5 * time.Second

@@ -2,13 +2,14 @@ package fleet
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"gantry/internal/access"
+	"gantry/internal/audit"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/page"
@@ -33,14 +34,18 @@ type Hypervisor struct {
 const (
 	Available    = "available"
 	Disconnected = "disconnected"
-	Terminated   = "terminated"
+	Terminated   = "terminated" // it left while draining, or was silent for a day
 	Draining     = "draining"
 	Restarting   = "restarting" // nobody reports it, but it may be asked for
 	AllStatuses  = "all"
 )
 
-// silence is how long a machine may say nothing before it counts as disconnected: three reports.
-const silence = 3 * wire.ReportSeconds * time.Second
+const (
+	// silence is how long a machine may say nothing before it counts as disconnected: three reports.
+	silence = 3 * wire.ReportSeconds * time.Second
+	// farewell is how long a disconnected machine is expected back; one that was draining isn't expected at all.
+	farewell = 24 * time.Hour
+)
 
 // Utilization is how much of the machine is in use, in percent.
 func (h Hypervisor) Utilization() float64 {
@@ -51,19 +56,18 @@ func (h Hypervisor) Utilization() float64 {
 }
 
 const hypervisorColumns = `hypervisor_id, name, outpost_id, version, platform, capacity, in_use, created_at, last_heartbeat, drain,
-	draining, ended_at`
+	draining`
 
 func (v *Service) scanHypervisor(r db.Scanner) (Hypervisor, error) {
 	var h Hypervisor
 	var created, beat int64
 	var drain, draining bool
-	var ended sql.NullInt64
-	err := r.Scan(&h.ID, &h.Name, &h.OutpostID, &h.Version, &h.Platform, &h.Capacity, &h.InUse, &created, &beat, &drain, &draining, &ended)
+	err := r.Scan(&h.ID, &h.Name, &h.OutpostID, &h.Version, &h.Platform, &h.Capacity, &h.InUse, &created, &beat, &drain, &draining)
 	h.CreatedAt, h.LastHeartbeat, h.Status = db.Time(created), db.Time(beat), Available
-	switch {
-	case ended.Valid:
+	switch silent := v.Clock.Since(h.LastHeartbeat); {
+	case silent > farewell, silent > silence && draining:
 		h.Status = Terminated
-	case v.Clock.Since(h.LastHeartbeat) > silence:
+	case silent > silence:
 		h.Status = Disconnected
 	case drain || draining:
 		h.Status = Draining
@@ -77,17 +81,18 @@ func (v *Service) Hypervisors(ctx context.Context, who access.Subject, status st
 	if err := access.Require(who, access.ViewEnterpriseInfraDetails, ""); err != nil {
 		return none, err
 	}
-	fresh := v.Clock.Now().Add(-silence).UnixMilli()
+	now := v.Clock.Now()
+	fresh, expected := now.Add(-silence).UnixMilli(), now.Add(-farewell).UnixMilli()
 	var w db.Where
 	switch status {
 	case "", Available:
-		w.Add("ended_at IS NULL AND last_heartbeat >= ? AND drain = 0 AND draining = 0", fresh)
+		w.Add("last_heartbeat >= ? AND drain = 0 AND draining = 0", fresh)
 	case Draining:
-		w.Add("ended_at IS NULL AND last_heartbeat >= ? AND drain + draining > 0", fresh)
+		w.Add("last_heartbeat >= ? AND drain + draining > 0", fresh)
 	case Disconnected:
-		w.Add("ended_at IS NULL AND last_heartbeat < ?", fresh)
+		w.Add("last_heartbeat < ? AND last_heartbeat >= ? AND draining = 0", fresh, expected)
 	case Terminated:
-		w.Add("ended_at IS NOT NULL")
+		w.Add("(last_heartbeat < ? OR (last_heartbeat < ? AND draining = 1))", expected, fresh)
 	case Restarting:
 		w.Add("1 = 0")
 	case AllStatuses:
@@ -112,13 +117,19 @@ func (v *Service) Drain(ctx context.Context, who access.Subject, name string) (H
 		return Hypervisor{}, err
 	}
 	var h Hypervisor
+	now := v.Clock.Now()
 	err := v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		var err error
 		h, err = db.One(ctx, tx, v.scanHypervisor, `UPDATE hypervisors SET drain = 1 WHERE hypervisor_id = (
-				SELECT hypervisor_id FROM hypervisors WHERE ended_at IS NULL AND (hypervisor_id = $1 OR name = $1)
+				SELECT hypervisor_id FROM hypervisors WHERE (hypervisor_id = $1 OR name = $1) AND last_heartbeat >= $2
 				ORDER BY last_heartbeat DESC LIMIT 1)
-			RETURNING `+hypervisorColumns, name)
-		return err
+			RETURNING `+hypervisorColumns, name, now.Add(-farewell).UnixMilli())
+		if err != nil {
+			return err
+		}
+		return audit.RecordTx(ctx, tx, who, now.UnixMilli(), audit.Entry{
+			Action: audit.DrainHypervisor, Data: map[string]any{"hypervisor_id": h.ID, "name": h.Name},
+		})
 	})
 	if errors.Is(err, db.ErrNone) {
 		return h, fault.New(fault.NotFound, "no such worker")
@@ -140,17 +151,20 @@ func (v *Service) Report(ctx context.Context, who access.Subject, outpostID stri
 	}
 	now := v.Clock.Millis()
 	err = v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
-		before, err := db.One(ctx, tx, db.Text, `SELECT instance FROM hypervisors WHERE hypervisor_id = $1`, r.WorkerID)
-		if err != nil && !errors.Is(err, db.ErrNone) {
+		instance, outpost, err := machineTx(ctx, tx, r.WorkerID)
+		if err != nil {
 			return err
 		}
-		fresh = before != r.Instance
+		if outpost != "" && RequireOutpost(who, outpost) != nil {
+			return fault.New(fault.Conflict, "worker_id: a worker of another outpost has it")
+		}
+		fresh = instance != r.Instance
 		drain, err := db.One(ctx, tx, db.Int, `INSERT INTO hypervisors (hypervisor_id, name, outpost_id, version, platform, capacity,
 				in_use, created_at, last_heartbeat, drain, draining, instance)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, 0, $9, $10)
 			ON CONFLICT (hypervisor_id) DO UPDATE SET name = excluded.name, outpost_id = excluded.outpost_id,
 				version = excluded.version, platform = excluded.platform, capacity = excluded.capacity, in_use = excluded.in_use,
-				last_heartbeat = excluded.last_heartbeat, draining = excluded.draining, instance = excluded.instance, ended_at = NULL,
+				last_heartbeat = excluded.last_heartbeat, draining = excluded.draining, instance = excluded.instance,
 				drain = CASE WHEN hypervisors.instance = excluded.instance THEN hypervisors.drain ELSE 0 END
 			RETURNING drain`,
 			r.WorkerID, r.Name, outpostID, r.Version, r.Platform, r.Capacity, r.InUse, now, db.Bool(r.Draining), r.Instance)
@@ -164,14 +178,40 @@ func (v *Service) Report(ctx context.Context, who access.Subject, outpostID stri
 	return reply, fresh, err
 }
 
+// machineTx gives the process and the outpost that a machine reported last, "" for one that never did.
+func machineTx(ctx context.Context, tx *db.Tx, workerID string) (instance, outpost string, err error) {
+	_, err = db.One(ctx, tx, func(s db.Scanner) (struct{}, error) {
+		return struct{}{}, s.Scan(&instance, &outpost)
+	}, `SELECT instance, outpost_id FROM hypervisors WHERE hypervisor_id = $1`, workerID)
+	if errors.Is(err, db.ErrNone) {
+		return "", "", nil
+	}
+	return instance, outpost, err
+}
+
+// maxSlots is how many sessions one machine may say to run.
+const maxSlots = 100_000
+
 func validReport(r wire.WorkerReport) error {
-	for field, text := range map[string]string{"worker_id": r.WorkerID, "name": r.Name, "instance": r.Instance} {
-		if text == "" || len(text) > 200 || strings.ContainsRune(text, 0) {
-			return fault.InvalidField(field, "must have 1 to 200 bytes of text")
+	for _, f := range []struct {
+		name, text string
+		needed     bool
+	}{
+		{"worker_id", r.WorkerID, true},
+		{"name", r.Name, true},
+		{"instance", r.Instance, true},
+		{"version", r.Version, false},
+		{"platform", r.Platform, false},
+	} {
+		if (f.needed && f.text == "") || len(f.text) > 200 || !utf8.ValidString(f.text) || strings.ContainsRune(f.text, 0) {
+			return fault.InvalidField(f.name, "must be text of at most 200 bytes")
 		}
 	}
-	if r.Capacity < 0 || r.InUse < 0 || r.Capacity > 100_000 {
-		return fault.InvalidField("capacity", "must be 0 to 100000")
+	if r.Capacity < 0 || r.Capacity > maxSlots {
+		return fault.InvalidField("capacity", "must be 0 to %d", maxSlots)
+	}
+	if r.InUse < 0 || r.InUse > maxSlots {
+		return fault.InvalidField("in_use", "must be 0 to %d", maxSlots)
 	}
 	return nil
 }

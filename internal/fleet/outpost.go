@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"gantry/internal/access"
+	"gantry/internal/audit"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/events"
 	"gantry/internal/platform/fault"
@@ -58,8 +59,8 @@ func (v *Service) CreateOutpost(ctx context.Context, who access.Subject, name, p
 	if err := access.Require(who, access.ManageOutpostsOrchestrator, ""); err != nil {
 		return Outpost{}, err
 	}
-	if !outpostName.MatchString(name) {
-		return Outpost{}, fault.InvalidField("name", "must have 1 to 63 letters, digits, dots, dashes or underscores")
+	if !outpostName.MatchString(name) || strings.EqualFold(name, inherit) {
+		return Outpost{}, fault.InvalidField("name", "must have 1 to 63 letters, digits, dots, dashes or underscores, and not be %q", inherit)
 	}
 	for field, text := range map[string]string{"platform": platform, "description": description} {
 		if len(text) > 1000 || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
@@ -70,12 +71,20 @@ func (v *Service) CreateOutpost(ctx context.Context, who access.Subject, name, p
 	err := v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		_, err := db.Exec(ctx, tx, `INSERT INTO outposts (outpost_id, name, platform, description, created_at)
 			VALUES ($1, $2, $3, $4, $5)`, o.ID, name, db.Null(platform), db.Null(description), o.CreatedAt.UnixMilli())
-		return err
+		if err != nil {
+			return err
+		}
+		return audit.RecordTx(ctx, tx, who, o.CreatedAt.UnixMilli(), audit.Entry{
+			Action: audit.CreateOutpost, Data: map[string]any{"outpost_id": o.ID, "name": name},
+		})
 	})
 	if errors.Is(err, db.ErrUnique) {
-		return o, fault.Wrap(err, fault.Conflict, "an outpost named %q exists", name)
+		return Outpost{}, fault.Wrap(err, fault.Conflict, "an outpost named %q exists", name)
 	}
-	return o, err
+	if err != nil {
+		return Outpost{}, err
+	}
+	return o, nil
 }
 
 // Outposts lists the queues, oldest first. It needs UseOutpostsMachine.
@@ -105,7 +114,7 @@ func (v *Service) GetOutpost(ctx context.Context, who access.Subject, outpostID 
 	o, err := db.One(ctx, v.DB.Reader(), scanOutpost, `SELECT `+outpostColumns+` FROM outposts o
 		WHERE o.outpost_id = $1 AND o.deleted_at IS NULL`, outpostID)
 	if errors.Is(err, db.ErrNone) {
-		return o, fault.New(fault.NotFound, "outpost not found")
+		return o, errNoOutpost()
 	}
 	return o, err
 }
@@ -123,16 +132,50 @@ func (v *Service) DeleteOutpost(ctx context.Context, who access.Subject, outpost
 	if err != nil {
 		return o, err
 	}
+	at := v.Clock.Millis()
 	return o, v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
-		n, err := db.Exec(ctx, tx, `UPDATE outposts SET deleted_at = $1 WHERE outpost_id = $2 AND deleted_at IS NULL
-			AND NOT EXISTS (SELECT 1 FROM queue WHERE outpost_id = $2 AND phase <> 'ended')`, v.Clock.Millis(), outpostID)
-		if err == nil && n == 0 {
+		n, err := db.Exec(ctx, tx, `UPDATE outposts SET deleted_at = $1 WHERE outpost_id = $2 AND deleted_at IS NULL`, at, outpostID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return errNoOutpost()
+		}
+		// Read after the row was taken: who queues a session here holds it until the session is queued (KeepTx).
+		_, err = db.One(ctx, tx, db.Int, `SELECT 1 FROM queue WHERE outpost_id = $1 AND phase <> 'ended' LIMIT 1`, outpostID)
+		if err == nil {
 			return fault.New(fault.Conflict, "the outpost still has sessions; end them first")
+		} else if !errors.Is(err, db.ErrNone) {
+			return err
 		}
 		tx.AfterCommit(func() { v.Hub.Publish(events.Queue, outpostID) })
-		return err
+		return audit.RecordTx(ctx, tx, who, at, audit.Entry{
+			Action: audit.DeleteOutpost, Data: map[string]any{"outpost_id": outpostID, "name": o.Name},
+		})
 	})
 }
+
+func errNoOutpost() error { return fault.New(fault.NotFound, "outpost not found") }
+
+// KeepTx holds an outpost until the transaction ends, so that it isn't deleted before the session that goes there is queued. The
+// default is never deleted.
+func (v *Service) KeepTx(ctx context.Context, tx *db.Tx, outpostID string) error {
+	if outpostID == DefaultOutpost {
+		return nil
+	}
+	query := `SELECT 1 FROM outposts WHERE outpost_id = $1 AND deleted_at IS NULL`
+	if tx.Engine() == db.Postgres {
+		query += ` FOR SHARE`
+	}
+	_, err := db.One(ctx, tx, db.Int, query, outpostID)
+	if errors.Is(err, db.ErrNone) {
+		return fault.New(fault.BadRequest, "platform: its outpost was deleted just now")
+	}
+	return err
+}
+
+// inherit is the platform of a child that takes its parent's.
+const inherit = "inherit"
 
 // OutpostFor gives the queue for the platform a session asks for: the default for "", else the outpost of that name or platform, case
 // ignored. Unknown is a 400 that lists the valid labels (contract/behaviour.md §3.4).
@@ -149,5 +192,5 @@ func (v *Service) OutpostFor(ctx context.Context, platform string) (string, erro
 	if err != nil {
 		return "", err
 	}
-	return "", fault.New(fault.BadRequest, "%s", fmt.Sprintf("platform: unknown %.64q; valid labels: inherit, %s", platform, strings.Join(names, ", ")))
+	return "", fault.New(fault.BadRequest, "%s", fmt.Sprintf("platform: unknown %.64q; valid labels: "+inherit+", %s", platform, strings.Join(names, ", ")))
 }

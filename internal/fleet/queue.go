@@ -28,8 +28,8 @@ func EnqueueTx(ctx context.Context, tx *db.Tx, e Enqueue) error {
 			last_batch, secrets_given, enqueued_at, created_at, updated_at)
 		VALUES ($1, $2, $3, $4, 'pending', 'pending', $5, 0, 0, 0, $6, $6, $6)
 		ON CONFLICT (session_id) DO UPDATE SET kind = excluded.kind, phase = 'pending', session_status = 'pending',
-			acceptor_id = NULL, token_hash = NULL, claim_deadline = NULL, lease_until = NULL,
-			enqueued_at = excluded.enqueued_at, updated_at = excluded.updated_at
+			acceptor_id = NULL, token_hash = NULL, claim_deadline = NULL, lease_until = NULL, enqueued_at = excluded.enqueued_at,
+			updated_at = CASE WHEN queue.updated_at < excluded.updated_at THEN excluded.updated_at ELSE queue.updated_at + 1 END
 		WHERE queue.phase <> 'pending'`,
 		e.SessionID, e.OrgID, e.OutpostID, e.Kind, db.Null(e.Platform), at)
 	if err != nil || n == 0 {
@@ -44,34 +44,64 @@ func laneTx(ctx context.Context, tx *db.Tx, outpostID, orgID string, change int6
 	return err
 }
 
-// lanesTried bounds how many organizations one pick looks at when the first ones only have sessions that wait for their own machine.
-const lanesTried = 8
+const (
+	// lanesTried bounds how many organizations one pick looks at when the first ones only have sessions that it can't have.
+	lanesTried = 8
+	// laneTried bounds how many sessions of one organization a pick tries when others are claiming them at the same moment.
+	laneTried = 16
+)
+
+// lane is an organization that waits at an outpost. latest is the highest turn that any waiting organization had.
+type lane struct {
+	org    string
+	latest int64
+}
+
+func scanLane(s db.Scanner) (lane, error) {
+	var l lane
+	err := s.Scan(&l.org, &l.latest)
+	return l, err
+}
 
 // ClaimNextTx claims the next session of an outpost for a worker: round-robin over organizations, oldest first within one
-// (design: worker.md). orgs limits the choice, nil doesn't. ok is false when nothing is queued for it.
-func ClaimNextTx(ctx context.Context, tx *db.Tx, outpostID, workerID string, orgs []string, now time.Time) (c Claim, ok bool, err error) {
+// (design: worker.md). orgs limits the choice, nil doesn't. A session is offered to hold, which locks its row and says whether it
+// may be claimed: the session's row comes before the queue's in every transaction. ok is false when nothing is queued for it.
+func ClaimNextTx(ctx context.Context, tx *db.Tx, outpostID, workerID string, orgs []string, now time.Time,
+	hold func(sessionID string) (bool, error),
+) (c Claim, ok bool, err error) {
+	if orgs != nil && len(orgs) == 0 {
+		return c, false, nil
+	}
 	var w db.Where
+	latest := w.Number("(SELECT MAX(served_at) FROM queue_lanes WHERE outpost_id = ? AND pending > 0)", outpostID)
 	w.Add("outpost_id = ?", outpostID)
 	w.Add("pending > 0")
 	w.In("org_id", orgs)
-	query := `SELECT org_id FROM queue_lanes` + w.SQL() + ` ORDER BY served_at, org_id ` + w.Number("LIMIT ?", lanesTried)
-	lanes, err := db.All(ctx, tx, db.Text, query, w.Args()...)
+	query := `SELECT org_id, ` + latest + ` FROM queue_lanes` + w.SQL() + ` ORDER BY served_at, org_id ` + w.Number("LIMIT ?", lanesTried)
+	lanes, err := db.All(ctx, tx, scanLane, query, w.Args()...)
 	if err != nil {
 		return c, false, err
 	}
-	for _, org := range lanes {
-		sessionID, err := db.One(ctx, tx, db.Text, `SELECT session_id FROM queue
+	for _, l := range lanes {
+		waiting, err := db.All(ctx, tx, db.Text, `SELECT session_id FROM queue
 			WHERE outpost_id = $1 AND org_id = $2 AND phase = 'pending'
 				AND (last_acceptor IS NULL OR last_acceptor = $3 OR enqueued_at <= $4)
-			ORDER BY enqueued_at, session_id LIMIT 1`+skipLocked(tx), outpostID, org, workerID, now.Add(-homeTime).UnixMilli())
-		if errors.Is(err, db.ErrNone) {
-			continue
-		}
+			ORDER BY enqueued_at, session_id LIMIT $5`, outpostID, l.org, workerID, now.Add(-homeTime).UnixMilli(), laneTried)
 		if err != nil {
 			return c, false, err
 		}
-		c, err = claimTx(ctx, tx, sessionID, workerID, now)
-		return c, err == nil, err
+		for _, sessionID := range waiting {
+			if mine, err := hold(sessionID); err != nil {
+				return c, false, err
+			} else if !mine {
+				continue
+			}
+			c, err := claimTx(ctx, tx, sessionID, workerID, now, l.latest)
+			if errors.Is(err, db.ErrNone) {
+				continue // another worker claimed it before it was held
+			}
+			return c, err == nil, err
+		}
 	}
 	return c, false, nil
 }
@@ -85,27 +115,24 @@ func HasPending(ctx context.Context, q db.Querier, outpostID string) (bool, erro
 	return err == nil, err
 }
 
-// skipLocked lets several replicas pick at once on PostgreSQL; SQLite has one writer.
-func skipLocked(tx *db.Tx) string {
-	if tx.Engine() == db.Postgres {
-		return " FOR UPDATE SKIP LOCKED"
-	}
-	return ""
-}
-
-// ClaimTx claims one session by name, as the vendor's protocol does (contract/behaviour.md §18.1.6): the same acceptor renews with a
-// fresh token; a claim held by another is refused unless its deadline passed before the session ran.
-func ClaimTx(ctx context.Context, tx *db.Tx, sessionID, acceptorID string, now time.Time) (Claim, error) {
+// ClaimableTx gives the row of a session that an acceptor may claim by name (contract/behaviour.md §18.1.6): one that is pending, one
+// that the acceptor holds itself, or one whose claim expired. 404 for one that isn't queued, 409 for one that another holds.
+func ClaimableTx(ctx context.Context, tx *db.Tx, sessionID, acceptorID string, now time.Time) (Row, error) {
 	r, err := getTx(ctx, tx, sessionID)
 	switch {
 	case errors.Is(err, db.ErrNone), err == nil && (r.Phase == Ended || r.Phase == Parked):
-		return Claim{}, fault.New(fault.NotFound, "the session is not queued")
+		return Row{}, fault.New(fault.NotFound, "the session is not queued")
 	case err != nil:
-		return Claim{}, err
+		return Row{}, err
 	case r.Phase == Claimed && r.AcceptorID != acceptorID && !r.expired(now):
-		return Claim{}, fault.New(fault.Conflict, "the session is claimed by another worker")
+		return Row{}, fault.New(fault.Conflict, "the session is claimed by another worker")
 	}
-	return claimTx(ctx, tx, sessionID, acceptorID, now)
+	return r, nil
+}
+
+// ClaimTx claims a pending session by name.
+func ClaimTx(ctx context.Context, tx *db.Tx, sessionID, acceptorID string, now time.Time) (Claim, error) {
+	return claimTx(ctx, tx, sessionID, acceptorID, now, 0)
 }
 
 // expired says that a claim's deadline passed before the session ran: a running one lapses by its lease only.
@@ -117,25 +144,21 @@ func getTx(ctx context.Context, q db.Querier, sessionID string) (Row, error) {
 	return db.One(ctx, q, scanRow, `SELECT `+rowColumns+` FROM queue WHERE session_id = $1`, sessionID)
 }
 
-// claimTx gives a session to an acceptor under the next fence.
-func claimTx(ctx context.Context, tx *db.Tx, sessionID, acceptorID string, now time.Time) (Claim, error) {
-	before, err := getTx(ctx, tx, sessionID)
-	if err != nil {
-		return Claim{}, err
-	}
+// claimTx gives a pending session to an acceptor under the next fence, db.ErrNone when it isn't pending any more. Its organization's
+// turn comes after every other's that waits, also when many are claimed within a millisecond or by replicas with other clocks.
+func claimTx(ctx context.Context, tx *db.Tx, sessionID, acceptorID string, now time.Time, latest int64) (Claim, error) {
 	c := Claim{Token: id.NewKey(id.KeyConnect)}
+	var err error
 	c.Row, err = db.One(ctx, tx, scanRow, `UPDATE queue SET phase = 'claimed', acceptor_id = $1, last_acceptor = $1,
-			fence = fence + 1, token_hash = $2, claim_deadline = $3, lease_until = $3, last_batch = 0, updated_at = $4
-		WHERE session_id = $5 RETURNING `+rowColumns,
+			fence = fence + 1, token_hash = $2, claim_deadline = $3, lease_until = $3, last_batch = 0,
+			updated_at = CASE WHEN updated_at < $4 THEN $4 ELSE updated_at + 1 END
+		WHERE session_id = $5 AND phase = 'pending' RETURNING `+rowColumns,
 		acceptorID, id.HashKey(c.Token), now.Add(ClaimTime).UnixMilli(), now.UnixMilli(), sessionID)
 	if err != nil {
 		return Claim{}, err
 	}
-	if before.Phase != Pending {
-		return c, nil
-	}
 	_, err = db.Exec(ctx, tx, `UPDATE queue_lanes SET pending = pending - 1, served_at = $1 WHERE outpost_id = $2 AND org_id = $3`,
-		now.UnixMilli(), c.OutpostID, c.OrgID)
+		max(now.UnixMilli(), latest+1), c.OutpostID, c.OrgID)
 	return c, err
 }
 
@@ -145,11 +168,12 @@ func ErrStale() error {
 }
 
 // RenewTx renews a claim's lease and gives its row. A stale fence is a 409. The first report ends the 300 s deadline; from then on
-// the lease counts.
-func RenewTx(ctx context.Context, tx *db.Tx, sessionID string, fence int64, now time.Time) (Row, error) {
-	r, err := db.One(ctx, tx, scanRow, `UPDATE queue SET lease_until = $1, claim_deadline = NULL, session_status = 'running'
-		WHERE session_id = $2 AND fence = $3 AND phase = 'claimed' RETURNING `+rowColumns,
-		now.Add(LeaseTime).UnixMilli(), sessionID, fence)
+// the lease counts. Watchers hear of the first report, not of the others.
+func RenewTx(ctx context.Context, tx *db.Tx, sessionID string, fence int64, now time.Time, lease time.Duration) (Row, error) {
+	r, err := db.One(ctx, tx, scanRow, `UPDATE queue SET lease_until = $1, claim_deadline = NULL, session_status = 'running',
+			updated_at = CASE WHEN session_status = 'running' THEN updated_at WHEN updated_at < $2 THEN $2 ELSE updated_at + 1 END
+		WHERE session_id = $3 AND fence = $4 AND phase = 'claimed' RETURNING `+rowColumns,
+		now.Add(lease).UnixMilli(), now.UnixMilli(), sessionID, fence)
 	if errors.Is(err, db.ErrNone) {
 		return Row{}, ErrStale()
 	}
@@ -182,7 +206,8 @@ func LeaveTx(ctx context.Context, tx *db.Tx, sessionID string, to Phase, status 
 		return err
 	}
 	if _, err := db.Exec(ctx, tx, `UPDATE queue SET phase = $1, session_status = $2, acceptor_id = NULL, token_hash = NULL,
-			claim_deadline = NULL, lease_until = NULL, updated_at = $3 WHERE session_id = $4`,
+			claim_deadline = NULL, lease_until = NULL, updated_at = CASE WHEN updated_at < $3 THEN $3 ELSE updated_at + 1 END
+		WHERE session_id = $4`,
 		string(to), string(status), now.UnixMilli(), sessionID); err != nil {
 		return err
 	}

@@ -48,8 +48,8 @@ func openCursor(c string) (at int64, sessionID string, err error) {
 	return at, sessionID, nil
 }
 
-// overlapMillis is how far a watch reads back.
-const overlapMillis = 2000
+// overlapMillis is how far a watch reads back: more than a transaction takes and than replicas' clocks differ.
+const overlapMillis = 10_000
 
 // Watch lists an outpost's sessions by (updated_at, session_id) from an inclusive cursor on, so a row may repeat
 // (contract/behaviour.md §18.1.4). It needs UseOutpostsMachine or a worker's key for the outpost; 404 for an unknown outpost.
@@ -67,7 +67,7 @@ func (v *Service) Watch(ctx context.Context, who access.Subject, p WatchParams) 
 	}
 	_, err = db.One(ctx, v.DB.Reader(), db.Int, `SELECT 1 FROM outposts WHERE outpost_id = $1 AND deleted_at IS NULL`, p.OutpostID)
 	if errors.Is(err, db.ErrNone) {
-		return WatchPage{}, fault.New(fault.NotFound, "outpost not found")
+		return WatchPage{}, errNoOutpost()
 	} else if err != nil {
 		return WatchPage{}, err
 	}

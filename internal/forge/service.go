@@ -35,8 +35,10 @@ func (s *Service) Add(ctx context.Context, sub access.Subject, name, rawURL stri
 		if err != nil {
 			return err
 		}
-		return audit.RecordTx(ctx, tx, sub, r.CreatedAt.UnixMilli(), audit.Entry{Action: audit.AddRepository,
-			Data: map[string]any{"repository": r.Name, "url": r.URL}})
+		return audit.RecordTx(ctx, tx, sub, r.CreatedAt.UnixMilli(), audit.Entry{
+			Action: audit.AddRepository,
+			Data:   map[string]any{"repository": r.Name, "url": r.URL},
+		})
 	})
 	return r, err
 }
@@ -54,8 +56,10 @@ func (s *Service) Remove(ctx context.Context, sub access.Subject, name string) e
 		if n == 0 {
 			return fault.New(fault.NotFound, "no repository named %s is listed", name)
 		}
-		return audit.RecordTx(ctx, tx, sub, s.db.Clock().Millis(), audit.Entry{Action: audit.RemoveRepository,
-			Data: map[string]any{"repository": name}})
+		return audit.RecordTx(ctx, tx, sub, s.db.Clock().Millis(), audit.Entry{
+			Action: audit.RemoveRepository,
+			Data:   map[string]any{"repository": name},
+		})
 	})
 }
 

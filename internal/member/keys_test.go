@@ -87,7 +87,8 @@ func TestKeysAreMadeListedRevokedAndRotated(t *testing.T) {
 		require.Contains(t, h.actions(t, ""), audit.RotateServiceUserAPIKey)
 
 		for _, bad := range []member.CreateKeyParams{
-			{ServiceUserID: u.ID}, {ServiceUserID: u.ID, Name: "x", ExpiresAt: h.db.Clock().Now()},
+			{ServiceUserID: u.ID},
+			{ServiceUserID: u.ID, Name: "x", ExpiresAt: h.db.Clock().Now()},
 			{ServiceUserID: u.ID, Name: "x", ExpiresAt: time.Unix(1<<53, 0)},
 		} {
 			_, err = h.CreateKey(ctx, h.admin, bad)

@@ -203,7 +203,7 @@ func TestRolesAreGivenChangedAndTaken(t *testing.T) {
 		got, err := h.AssignRole(ctx, h.admin, in(orgID, access.RoleOrgMember))
 		require.NoError(t, err)
 		require.Len(t, got.Roles, 2)
-		require.Equal(t, "", got.Roles[0].OrgID)
+		require.Empty(t, got.Roles[0].OrgID)
 		require.Equal(t, access.RoleOrgMember, got.Roles[1].Role.ID)
 		require.True(t, h.subject(t, token).Can(access.UseDevinSessions, orgID), "the change counts at once in this process")
 		_, err = h.AssignRole(ctx, h.admin, in(orgID, access.RoleOrgAdmin))

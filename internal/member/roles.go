@@ -103,8 +103,10 @@ func (s *Service) RemoveRole(ctx context.Context, sub access.Subject, orgID, ser
 		if n == 0 {
 			return fault.New(fault.NotFound, "the service user has no role there")
 		}
-		return audit.RecordTx(ctx, tx, sub, at, audit.Entry{Action: audit.RemoveServiceUserRole, OrgID: orgID,
-			Data: map[string]any{"target_service_user_id": u.ID, "target_service_user_name": u.Name}})
+		return audit.RecordTx(ctx, tx, sub, at, audit.Entry{
+			Action: audit.RemoveServiceUserRole, OrgID: orgID,
+			Data: map[string]any{"target_service_user_id": u.ID, "target_service_user_name": u.Name},
+		})
 	})
 }
 

@@ -178,8 +178,10 @@ func (s *Service) Delete(ctx context.Context, sub access.Subject, serviceUserID 
 		if err := s.changedTx(ctx, tx, changePrincipal, serviceUserID); err != nil {
 			return err
 		}
-		return audit.RecordTx(ctx, tx, sub, at, audit.Entry{Action: audit.DeleteServiceUser, OrgID: u.OrgID,
-			Data: map[string]any{"target_service_user_id": u.ID, "target_service_user_name": u.Name}})
+		return audit.RecordTx(ctx, tx, sub, at, audit.Entry{
+			Action: audit.DeleteServiceUser, OrgID: u.OrgID,
+			Data: map[string]any{"target_service_user_id": u.ID, "target_service_user_name": u.Name},
+		})
 	})
 	return u, err
 }
@@ -192,8 +194,10 @@ func (s *Service) OrgDeletedTx(ctx context.Context, tx *db.Tx, sub access.Subjec
 		return err
 	}
 	for _, u := range gone {
-		if err := audit.RecordTx(ctx, tx, sub, at, audit.Entry{Action: audit.DeleteServiceUser, OrgID: orgID,
-			Data: map[string]any{"target_service_user_id": u.ID, "target_service_user_name": u.Name}}); err != nil {
+		if err := audit.RecordTx(ctx, tx, sub, at, audit.Entry{
+			Action: audit.DeleteServiceUser, OrgID: orgID,
+			Data: map[string]any{"target_service_user_id": u.ID, "target_service_user_name": u.Name},
+		}); err != nil {
 			return err
 		}
 	}

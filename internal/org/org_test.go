@@ -36,26 +36,24 @@ func set(n int64) org.LimitChange { return org.LimitChange{Set: true, Value: &n}
 
 var null = org.LimitChange{Set: true}
 
-func ptr[T any](v T) *T { return &v }
-
 func TestLimitsAreDefaultedKeptChangedAndCleared(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		ctx, s := t.Context(), service(d, org.Options{SessionLimit: ptr(int64(20))})
+		ctx, s := t.Context(), service(d, org.Options{SessionLimit: new(int64(20))})
 		a, err := s.Create(ctx, boss, org.CreateParams{Name: "a"})
 		require.NoError(t, err)
-		require.Equal(t, org.Limits{Session: ptr(int64(20))}, a.Limits, "a missing session limit takes the server's default")
+		require.Equal(t, org.Limits{Session: new(int64(20))}, a.Limits, "a missing session limit takes the server's default")
 		b, err := s.Create(ctx, boss, org.CreateParams{Name: "a", SessionLimit: null, CycleLimit: set(0)})
 		require.NoError(t, err, "names are not unique")
-		require.Equal(t, org.Limits{Cycle: ptr(int64(0))}, b.Limits)
+		require.Equal(t, org.Limits{Cycle: new(int64(0))}, b.Limits)
 
 		got, err := s.Update(ctx, boss, org.UpdateParams{OrgID: b.ID, SessionLimit: set(5)})
 		require.NoError(t, err)
-		require.Equal(t, org.Limits{Session: ptr(int64(5)), Cycle: ptr(int64(0))}, got.Limits)
+		require.Equal(t, org.Limits{Session: new(int64(5)), Cycle: new(int64(0))}, got.Limits)
 		require.Equal(t, "a", got.Name)
-		got, err = s.Update(ctx, boss, org.UpdateParams{OrgID: b.ID, Name: ptr("b"), CycleLimit: null})
+		got, err = s.Update(ctx, boss, org.UpdateParams{OrgID: b.ID, Name: new("b"), CycleLimit: null})
 		require.NoError(t, err)
-		require.Equal(t, org.Limits{Session: ptr(int64(5))}, got.Limits)
+		require.Equal(t, org.Limits{Session: new(int64(5))}, got.Limits)
 		read, err := s.Get(ctx, boss, b.ID)
 		require.NoError(t, err)
 		require.Equal(t, got, read)
@@ -85,7 +83,7 @@ func TestADeletedOrganizationIsGone(t *testing.T) {
 		require.True(t, fault.Is(err, fault.NotFound), "%v", err)
 		_, err = s.Delete(ctx, boss, o.ID)
 		require.True(t, fault.Is(err, fault.NotFound), "%v", err)
-		_, err = s.Update(ctx, boss, org.UpdateParams{OrgID: o.ID, Name: ptr("b")})
+		_, err = s.Update(ctx, boss, org.UpdateParams{OrgID: o.ID, Name: new("b")})
 		require.True(t, fault.Is(err, fault.NotFound), "%v", err)
 		_, err = s.LimitsTx(ctx, d.Reader(), o.ID)
 		require.True(t, fault.Is(err, fault.NotFound), "%v", err)
@@ -138,7 +136,7 @@ func TestBadFieldsAreNamed(t *testing.T) {
 		require.True(t, fault.Is(err, fault.Invalid), "%v", err)
 		require.Equal(t, []string{"body", want}, fault.As(err).Fields[0].Loc)
 	}
-	_, err := s.Update(t.Context(), boss, org.UpdateParams{OrgID: "x", Name: ptr("")})
+	_, err := s.Update(t.Context(), boss, org.UpdateParams{OrgID: "x", Name: new("")})
 	require.True(t, fault.Is(err, fault.Invalid), "%v", err)
 }
 

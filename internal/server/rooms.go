@@ -51,7 +51,7 @@ func newRooms(ctx context.Context, g *Ground, cfg *config.Serve, public *url.URL
 		DB: g.DB, Clock: c, Keeper: g.Keeper, Blobs: g.Blobs, Hub: g.Hub, Fetch: safehttp.NewGuard(cfg.AllowNetworks).Client(fetchTime),
 		Orgs: r.Orgs, Agents: r.Agents, Forge: r.Forge, Fleet: r.Fleet, People: members.PersonSubject,
 		Rates:  usage.Rates{PerACU: time.Duration(cfg.ACUMinutes * float64(time.Minute)), DayOffset: cfg.DayOffset},
-		Logger: log, OnLag: g.Metrics.EventLag, PublicURL: public, IdleTime: cfg.IdleTimeout,
+		Logger: log, OnLag: g.Metrics.EventLag, PublicURL: public, IdleTime: cfg.IdleTimeout, Lease: cfg.Lease,
 	})
 	return r, r.Fleet.EnsureDefault(ctx)
 }

@@ -1,9 +1,7 @@
 package session
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -24,12 +22,15 @@ func (v *Service) Apply(ctx context.Context, r fleet.Row, b wire.Batch) (*wire.A
 	if err != nil {
 		return nil, err
 	}
+	if err := v.checkOutputs(ctx, r, reports); err != nil {
+		return nil, err
+	}
 	if err := v.spill(ctx, r, b, reports); err != nil {
 		return nil, err
 	}
 	var ack wire.Ack
 	err = v.reportTx(ctx, r.SessionID, b.Fence, func(ctx context.Context, tx *db.Tx, s *Session, row fleet.Row) error {
-		ack = wire.Ack{Number: b.Number, LeaseSeconds: wire.LeaseSeconds}
+		ack = wire.Ack{Number: b.Number, LeaseSeconds: v.leaseSeconds()}
 		if b.Number <= row.LastBatch {
 			ack.Number = row.LastBatch
 			return nil
@@ -59,7 +60,7 @@ func (v *Service) reportTx(ctx context.Context, sessionID string, fence int64,
 		if err != nil {
 			return err
 		}
-		row, err := fleet.RenewTx(ctx, tx, sessionID, fence, v.Clock.Now())
+		row, err := fleet.RenewTx(ctx, tx, sessionID, fence, v.now(), v.Lease)
 		if err != nil {
 			return err
 		}
@@ -71,7 +72,7 @@ func (v *Service) reportTx(ctx context.Context, sessionID string, fence int64,
 func (v *Service) Beat(ctx context.Context, r fleet.Row, h wire.Heartbeat) (*wire.Ack, error) {
 	var ack wire.Ack
 	err := v.reportTx(ctx, r.SessionID, h.Fence, func(ctx context.Context, tx *db.Tx, s *Session, row fleet.Row) error {
-		ack = wire.Ack{Number: row.LastBatch, LeaseSeconds: wire.LeaseSeconds}
+		ack = wire.Ack{Number: row.LastBatch, LeaseSeconds: v.leaseSeconds()}
 		if s.MeteredAt.IsZero() && h.Command <= s.AckedCommand {
 			return nil
 		}
@@ -95,13 +96,13 @@ func (v *Service) applyTx(ctx context.Context, tx *db.Tx, s *Session, evs []Even
 	for i := range reports {
 		evs = f.fold(evs, &reports[i])
 	}
-	if f.drained {
-		return v.drainedTx(ctx, tx, s, evs, now, ack)
-	}
 	evs = f.settle(evs)
 	if s.State.Status == StatusError {
 		ack.Stop = true
 		return evs, v.stopTx(ctx, tx, s, now, wire.CommandTerminate, s.Reason)
+	}
+	if f.drained && !s.State.Parked() {
+		return v.drainedTx(ctx, tx, s, evs, now, ack)
 	}
 	evs, err := v.budgetRunTx(ctx, tx, s, evs, now, ack)
 	if err != nil || ack.Stop || !s.State.Parked() {
@@ -135,8 +136,8 @@ func (v *Service) budgetRunTx(ctx context.Context, tx *db.Tx, s *Session, evs []
 	if err := v.meterTx(ctx, tx, s, now, s.State == State{StatusRunning, Working}); err != nil {
 		return nil, err
 	}
-	if s.State.Status != StatusRunning {
-		return evs, nil
+	if s.State.Status != StatusRunning || s.State.Parked() {
+		return evs, nil // nothing is left to stop; the next message is refused or has a run of its own
 	}
 	if limit := s.MaxACU; limit > 0 && s.RunACUMicros >= limit*usage.Micros {
 		ack.Stop = true
@@ -161,7 +162,9 @@ func (v *Service) budgetRunTx(ctx context.Context, tx *db.Tx, s *Session, evs []
 // meterStep is how much time may pass before the ledger is written again while work goes on.
 const meterStep = time.Second
 
-// meterTx charges the time since the last acknowledged report, never more than a lease, and says whether work goes on from here.
+// meterTx charges the time since the last acknowledged report and says whether work goes on from here. However late the next report
+// comes, no more is charged than was worked: a worker that can't renew its lease freezes its agent. Time that was charged once isn't
+// charged again when another replica's clock is behind.
 func (v *Service) meterTx(ctx context.Context, tx *db.Tx, s *Session, now time.Time, working bool) error {
 	if s.MeteredAt.IsZero() {
 		if working {
@@ -169,11 +172,8 @@ func (v *Service) meterTx(ctx context.Context, tx *db.Tx, s *Session, now time.T
 		}
 		return nil
 	}
-	from := s.MeteredAt
-	if now.Sub(from) > fleet.LeaseTime {
-		from = now.Add(-fleet.LeaseTime)
-	}
-	if working && now.Sub(from) < meterStep {
+	passed := max(0, now.Sub(s.MeteredAt))
+	if working && passed < meterStep {
 		return nil
 	}
 	row, err := fleet.Get(ctx, tx, s.ID)
@@ -182,50 +182,16 @@ func (v *Service) meterTx(ctx context.Context, tx *db.Tx, s *Session, now time.T
 	}
 	cost, err := v.Rates.EnterTx(ctx, tx, usage.Work{
 		SessionID: s.ID, OrgID: s.OrgID, UserID: s.UserID, ServiceUserID: s.ServiceUserID, Fence: row.Fence,
-		Start: s.IntervalStart, From: from, To: now,
+		Start: s.IntervalStart, From: s.MeteredAt, To: s.MeteredAt.Add(min(passed, wire.FreezeAfter(v.Lease))),
 	})
 	if err != nil {
 		return err
 	}
 	s.ACUMicros += cost
 	s.RunACUMicros += cost
-	s.MeteredAt = now
+	s.MeteredAt = s.MeteredAt.Add(passed)
 	if !working {
 		s.MeteredAt, s.IntervalStart = time.Time{}, time.Time{}
 	}
 	return nil
-}
-
-// spill writes what is too large for a row to the blobs before the transaction: raw frames of the batch as one file, a large
-// payload as one each. What a refused batch leaves behind is overwritten by the next of its number.
-func (v *Service) spill(ctx context.Context, r fleet.Row, b wire.Batch, reports []report) error {
-	base := fmt.Sprintf("sessions/%s/%d-%d", r.SessionID, b.Fence, b.Number)
-	var raws bytes.Buffer
-	for i := range reports {
-		e := &reports[i]
-		if len(e.Raw) > 0 {
-			e.raw = fmt.Sprintf("%s.raw#%d", base, bytes.Count(raws.Bytes(), []byte("\n")))
-			raws.Write(compact(e.Raw))
-			raws.WriteByte('\n')
-		}
-		if len(e.Data) <= wire.InlinePayload {
-			continue
-		}
-		e.payload = fmt.Sprintf("%s.%d", base, i)
-		if err := v.Blobs.Put(ctx, e.payload, bytes.NewReader(e.Data), "application/json"); err != nil {
-			return err
-		}
-	}
-	if raws.Len() == 0 {
-		return nil
-	}
-	return v.Blobs.Put(ctx, base+".raw", &raws, "application/x-ndjson")
-}
-
-func compact(r json.RawMessage) []byte {
-	var b bytes.Buffer
-	if json.Compact(&b, r) != nil {
-		return []byte("null")
-	}
-	return b.Bytes()
 }

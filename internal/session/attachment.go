@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"gantry/internal/access"
@@ -84,14 +85,19 @@ func (v *Service) store(ctx context.Context, a Attachment, body io.Reader) (Atta
 			a.ID, a.OrgID, db.Null(a.SessionID), a.Name, db.Null(a.ContentType), a.Size, a.blob, a.Source, a.CreatedAt.UnixMilli())
 		return err
 	})
-	return a, err
+	if err != nil {
+		_ = v.Blobs.Delete(context.WithoutCancel(ctx), a.blob) // the refusal is what counts; a leftover is unreachable
+		return Attachment{}, err
+	}
+	return a, nil
 }
 
-// safeName keeps a file's last path element, without control characters, at most 200 bytes.
+// safeName keeps a file's last path element, at most 200 bytes, without control characters and those that turn the direction of
+// writing, by which a name can show another ending than it has.
 func safeName(name string) string {
 	name = path.Base(strings.ReplaceAll(name, `\`, "/"))
 	name = strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r == utf8.RuneError {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == utf8.RuneError {
 			return -1
 		}
 		return r
@@ -108,7 +114,7 @@ func safeName(name string) string {
 
 // AttachmentURL is the address of an attachment that clients keep and send back.
 func (v *Service) AttachmentURL(a Attachment) string {
-	return v.PublicURL.JoinPath("v3", "organizations", a.OrgID, "attachments", a.ID, a.Name).String()
+	return v.PublicURL.JoinPath("v3", "organizations", a.OrgID, "attachments", a.ID, url.PathEscape(a.Name)).String()
 }
 
 // Attachments lists a session's files, oldest first. It needs ViewOrgSessions or ViewAccountSessions.
@@ -143,7 +149,7 @@ func (v *Service) DownloadURL(ctx context.Context, who access.Subject, orgID, at
 		return "", err
 	}
 	until := v.Clock.Now().Add(downloadTime).Unix()
-	u := v.PublicURL.JoinPath("downloads", a.OrgID, a.ID, a.Name)
+	u := v.PublicURL.JoinPath("downloads", a.OrgID, a.ID, url.PathEscape(a.Name))
 	u.RawQuery = url.Values{"expires": {strconv.FormatInt(until, 10)}, "signature": {v.sign(a.OrgID, a.ID, until)}}.Encode()
 	return u.String(), nil
 }
@@ -232,7 +238,20 @@ func (v *Service) fetch(ctx context.Context, orgID string, u *url.URL) (Attachme
 	if resp.StatusCode != http.StatusOK {
 		return Attachment{}, fault.New(fault.Invalid, "the address answered %d", resp.StatusCode)
 	}
-	return v.store(ctx, Attachment{OrgID: orgID, Name: path.Base(u.Path), ContentType: resp.Header.Get("Content-Type"), Source: "user"}, resp.Body)
+	return v.store(ctx, Attachment{
+		OrgID: orgID, Name: path.Base(u.Path), ContentType: resp.Header.Get("Content-Type"), Source: "user",
+	}, remoteBody{resp.Body})
+}
+
+// remoteBody tells a file that broke off elsewhere from our own store being away.
+type remoteBody struct{ r io.Reader }
+
+func (b remoteBody) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fault.Wrap(err, fault.Invalid, "the address can't be fetched: the file broke off")
+	}
+	return n, err
 }
 
 // ownAttachment takes the id out of …/attachments/<uuid>/<name>.

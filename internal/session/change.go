@@ -10,13 +10,15 @@ import (
 	"gantry/internal/audit"
 	"gantry/internal/fleet"
 	"gantry/internal/platform/db"
+	"gantry/internal/platform/fault"
 	"gantry/internal/wire"
 )
 
 // mutation changes a session that the transaction holds and gives the events to append.
 type mutation func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error)
 
-// change runs a mutation in one transaction: the session's row, its events and what else the mutation writes.
+// change runs a mutation in one transaction: the session's row, its events and what else the mutation writes. One that makes no event
+// and gives no command changed nothing, and nothing is written.
 func (v *Service) change(ctx context.Context, sessionID string, f mutation) (*Session, error) {
 	var out *Session
 	err := v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
@@ -25,18 +27,27 @@ func (v *Service) change(ctx context.Context, sessionID string, f mutation) (*Se
 			return err
 		}
 		out = s
-		return v.changeTx(ctx, tx, s, f)
+		now, before := v.now(), s.LastCommand
+		evs, err := f(ctx, tx, s, nil, now)
+		if err != nil || (len(evs) == 0 && s.LastCommand == before) {
+			return err
+		}
+		return v.writeTx(ctx, tx, s, evs, now)
 	})
 	return out, err
 }
 
 func (v *Service) changeTx(ctx context.Context, tx *db.Tx, s *Session, f mutation) error {
-	now := v.Clock.Now()
+	now := v.now()
 	evs, err := f(ctx, tx, s, nil, now)
 	if err != nil {
 		return err
 	}
-	s.UpdatedAt = now.UTC()
+	return v.writeTx(ctx, tx, s, evs, now)
+}
+
+func (v *Service) writeTx(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) error {
+	s.UpdatedAt = now
 	if err := updateTx(ctx, tx, s); err != nil {
 		return err
 	}
@@ -68,7 +79,6 @@ func (v *Service) stopTx(ctx context.Context, tx *db.Tx, s *Session, now time.Ti
 		return err
 	}
 	s.LastCommand++
-	s.AckedCommand = s.LastCommand
 	s.TurnCommand = 0
 	cmd := wire.Command{Number: s.LastCommand, Kind: kind, Reason: reason}
 	if err := insertCommandTx(ctx, tx, s.ID, cmd, now.UnixMilli()); err != nil {
@@ -210,11 +220,19 @@ func (v *Service) SetTags(ctx context.Context, who access.Subject, orgID, sessio
 	return s.Tags, nil
 }
 
+// maxAnswer bounds the ids of a permission request and its options.
+const maxAnswer = 1000
+
 // Approve answers the permission request that a session waits for (contract/behaviour.md §3.8). Option is one of the ids the agent
 // offered. It needs ManageOrgSessions; 409 when nothing waits.
 func (v *Service) Approve(ctx context.Context, who access.Subject, orgID, sessionID, request, option string) (*Session, error) {
 	if _, err := v.manage(ctx, who, orgID, sessionID); err != nil {
 		return nil, err
+	}
+	for field, text := range map[string]string{"request": request, "option": option} {
+		if text == "" || len(text) > maxAnswer {
+			return nil, fault.InvalidField(field, "must have 1 to %d bytes", maxAnswer)
+		}
 	}
 	return v.change(ctx, sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
 		if s.State.Detail != WaitingForApproval {

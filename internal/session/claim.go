@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -24,11 +26,16 @@ func (v *Service) ClaimNext(ctx context.Context, who access.Subject, outpostID, 
 		return c, false, err // an idle worker costs no write
 	}
 	err = v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
-		c, ok, err = fleet.ClaimNextTx(ctx, tx, outpostID, workerID, who.WorkerOrgs, v.Clock.Now())
+		var s *Session
+		c, ok, err = fleet.ClaimNextTx(ctx, tx, outpostID, workerID, who.WorkerOrgs, v.now(), func(sessionID string) (bool, error) {
+			var err error
+			s, err = v.holdTx(ctx, tx, sessionID)
+			return s != nil, err
+		})
 		if err != nil || !ok {
 			return err
 		}
-		return v.claimedTx(ctx, tx, c)
+		return v.claimedTx(ctx, tx, s, c)
 	})
 	return c, ok && err == nil, err
 }
@@ -41,11 +48,23 @@ func (v *Service) ClaimByName(ctx context.Context, who access.Subject, sessionID
 		if err := v.requireMachineTx(ctx, tx, who, sessionID); err != nil {
 			return err
 		}
-		var err error
-		if c, err = fleet.ClaimTx(ctx, tx, sessionID, acceptorID, v.Clock.Now()); err != nil {
+		s, err := lockTx(ctx, tx, sessionID)
+		if err != nil {
 			return err
 		}
-		if err := v.claimedTx(ctx, tx, c); err != nil {
+		held, err := fleet.ClaimableTx(ctx, tx, sessionID, acceptorID, v.now())
+		if err != nil {
+			return err
+		}
+		if held.Phase == fleet.Claimed { // a renewal, or a claim that expired: its token and fence end here
+			if err := v.lapseTx(ctx, tx, s, held, false); err != nil {
+				return err
+			}
+		}
+		if c, err = fleet.ClaimTx(ctx, tx, sessionID, acceptorID, v.now()); err != nil {
+			return err
+		}
+		if err := v.claimedTx(ctx, tx, s, c); err != nil {
 			return err
 		}
 		return audit.RecordTx(ctx, tx, who, v.Clock.Millis(), audit.Entry{
@@ -61,16 +80,42 @@ func (v *Service) requireMachineTx(ctx context.Context, tx *db.Tx, who access.Su
 		return access.Require(who, access.UseOutpostsMachine, "")
 	}
 	r, err := fleet.Get(ctx, tx, sessionID)
+	if err != nil && !errors.Is(err, db.ErrNone) {
+		return err
+	}
 	if err != nil || fleet.RequireOutpost(who, r.OutpostID) != nil || !fleet.ServesOrg(who, r.OrgID) {
-		return fault.Wrap(err, fault.NotFound, "the session is not queued")
+		return fault.New(fault.NotFound, "the session is not queued")
 	}
 	return nil
 }
 
-func (v *Service) claimedTx(ctx context.Context, tx *db.Tx, c fleet.Claim) error {
-	s, err := lockTx(ctx, tx, c.SessionID)
-	if err != nil {
-		return err
+// holdTx locks a queued session for a claim. It gives nil for one that another transaction has just now, and for one whose state
+// can't be claimed: that row has lost its meaning and leaves the queue, lest it hold up every claim after it.
+func (v *Service) holdTx(ctx context.Context, tx *db.Tx, sessionID string) (*Session, error) {
+	s, err := tryLockTx(ctx, tx, sessionID)
+	if err != nil || s == nil {
+		return nil, err
+	}
+	if _, ok := s.State.Next(Claim, s.Resumable); ok {
+		return s, nil
+	}
+	v.Logger.ErrorContext(ctx, "a queued session can't be claimed in its state", slog.String("session_id", s.ID),
+		slog.String("status", string(s.State.Status)))
+	phase, status := fleet.Parked, fleet.StatusSuspended
+	if s.State.Over() {
+		phase, status = fleet.Ended, fleet.StatusTerminated
+	}
+	return nil, fleet.LeaveTx(ctx, tx, sessionID, phase, status, v.now())
+}
+
+// claimedTx notes a claim on its session. What told an earlier claim to end isn't meant for this one; messages that nobody took in
+// hand are.
+func (v *Service) claimedTx(ctx context.Context, tx *db.Tx, s *Session, c fleet.Claim) error {
+	if s.AckedCommand < s.LastCommand {
+		if _, err := db.Exec(ctx, tx, `DELETE FROM session_commands WHERE session_id = $1 AND number > $2 AND kind <> 'message'`,
+			s.ID, s.AckedCommand); err != nil {
+			return err
+		}
 	}
 	return v.changeTx(ctx, tx, s, func(_ context.Context, _ *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
 		next, ok := s.State.Next(Claim, s.Resumable)
@@ -90,11 +135,15 @@ func (v *Service) Release(ctx context.Context, who access.Subject, sessionID, ac
 		if err := v.requireMachineTx(ctx, tx, who, sessionID); err != nil {
 			return err
 		}
+		s, err := lockTx(ctx, tx, sessionID)
+		if err != nil {
+			return err
+		}
 		held, err := fleet.HeldTx(ctx, tx, sessionID, acceptorID)
 		if err != nil {
 			return err
 		}
-		if err := v.lapseTx(ctx, tx, held, false); err != nil {
+		if err := v.lapseTx(ctx, tx, s, held, false); err != nil {
 			return err
 		}
 		r, err = fleet.Get(ctx, tx, sessionID)
@@ -103,18 +152,16 @@ func (v *Service) Release(ctx context.Context, who access.Subject, sessionID, ac
 	return r, err
 }
 
-// lapseTx takes a session from a worker that is gone or gave it back, and queues it again. The ledger's interval ended at the last
-// acknowledged report: nothing after it is charged (design: worker.md).
-func (v *Service) lapseTx(ctx context.Context, tx *db.Tx, r fleet.Row, lost bool) error {
-	s, err := lockTx(ctx, tx, r.SessionID)
-	if err != nil {
-		return err
-	}
+// lapseTx takes a session, whose row is locked, from a worker that is gone or gave it back, and queues it again. The ledger's
+// interval ends at the last acknowledged report: nothing after it is charged (design: worker.md).
+func (v *Service) lapseTx(ctx context.Context, tx *db.Tx, s *Session, r fleet.Row, lost bool) error {
 	return v.changeTx(ctx, tx, s, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
 		if lost {
 			evs = s.add(evs, now.UnixMilli(), EventLeaseLost, LeaseLost{Hypervisor: r.AcceptorID, Fence: r.Fence})
 		}
-		s.MeteredAt, s.IntervalStart = time.Time{}, time.Time{}
+		if err := v.meterTx(ctx, tx, s, r.LeaseUntil.Add(-v.Lease), false); err != nil { // a lease runs from the last report
+			return nil, err
+		}
 		if next, ok := s.State.Next(Lapse, s.Resumable); ok {
 			evs = s.enter(evs, now, next, "")
 		}
@@ -156,7 +203,7 @@ func (v *Service) Spec(ctx context.Context, r fleet.Row) (*wire.Spec, error) {
 	spec := &wire.Spec{
 		SessionID: s.ID, OrgID: s.OrgID, Fence: r.Fence, Kind: held.Kind, Title: s.Title, Agent: agent, Repositories: repos,
 		OutputSchema: s.OutputSchema, OutputRequired: s.OutputSchema != nil && s.OutputRequired,
-		LastBatch: held.LastBatch, LastCommand: s.AckedCommand,
+		OutputGiven: s.Output != nil, BypassApproval: s.BypassApproval, LastBatch: held.LastBatch, LastCommand: s.AckedCommand,
 	}
 	if held.Kind != wire.KindResume {
 		return spec, nil
@@ -273,7 +320,10 @@ func (v *Service) Secrets(ctx context.Context, who access.Subject, r fleet.Row) 
 			Data: map[string]any{"session_id": r.SessionID, "fence": r.Fence, "names": names},
 		})
 	})
-	return reply, err
+	if err != nil {
+		return nil, err
+	}
+	return reply, nil
 }
 
 type sealedSecret struct {

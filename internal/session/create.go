@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -147,7 +148,7 @@ func (v *Service) actor(ctx context.Context, who access.Subject, p CreateParams,
 	if p.CreateAsUserID == "" {
 		return nil
 	}
-	if err := v.mayActFor(ctx, who, p.OrgID, p.CreateAsUserID); err != nil {
+	if err := v.mayActFor(ctx, who, p.OrgID, "create_as_user_id", p.CreateAsUserID); err != nil {
 		return err
 	}
 	s.UserID = p.CreateAsUserID
@@ -155,20 +156,20 @@ func (v *Service) actor(ctx context.Context, who access.Subject, p CreateParams,
 }
 
 // mayActFor checks the three conditions of impersonation: the caller's right, the member, and the member's own right
-// (contract/behaviour.md §3.5).
-func (v *Service) mayActFor(ctx context.Context, who access.Subject, orgID, userID string) error {
+// (contract/behaviour.md §3.5). Somebody who is no member answers like somebody unknown.
+func (v *Service) mayActFor(ctx context.Context, who access.Subject, orgID, field, userID string) error {
 	if err := access.Require(who, access.ImpersonateOrgSessions, orgID); err != nil {
 		return err
 	}
 	member, err := v.People(ctx, userID)
-	if err != nil {
+	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	if len(member.In(orgID).List()) == 0 {
-		return fault.New(fault.NotFound, "no such member of this organization")
+	if err != nil || member.In(orgID) == 0 {
+		return fault.New(fault.NotFound, "%s: no such member of this organization", field)
 	}
 	if err := access.Require(member, access.UseDevinSessions, orgID); err != nil {
-		return fault.Wrap(err, fault.Forbidden, "the member to act for lacks the permission UseDevinSessions in this organization")
+		return fault.Wrap(err, fault.Forbidden, "%s: the member lacks the permission UseDevinSessions in this organization", field)
 	}
 	return nil
 }
@@ -177,10 +178,10 @@ func (v *Service) mayActFor(ctx context.Context, who access.Subject, orgID, user
 // platform.
 func (v *Service) relatives(ctx context.Context, p CreateParams, s *Session) error {
 	s.Links = []string{}
-	for _, l := range p.Links {
+	for i, l := range p.Links {
 		bare := id.BareSession(lastSegment(l))
 		if _, err := find(ctx, v.DB.Reader(), p.OrgID, bare); err != nil {
-			return err
+			return named(err, fmt.Sprintf("session_links.%d", i))
 		}
 		s.Links = append(s.Links, bare)
 	}
@@ -191,7 +192,7 @@ func (v *Service) relatives(ctx context.Context, p CreateParams, s *Session) err
 	if p.ParentID != "" {
 		parent, err := find(ctx, v.DB.Reader(), p.OrgID, id.BareSession(p.ParentID))
 		if err != nil {
-			return err
+			return named(err, "devin_id")
 		}
 		s.ParentID = parent.ID
 		if platform == "" || platform == "inherit" {
@@ -205,6 +206,14 @@ func (v *Service) relatives(ctx context.Context, p CreateParams, s *Session) err
 	return nil
 }
 
+// named says which input named the session that isn't there.
+func named(err error, field string) error {
+	if fault.Is(err, fault.NotFound) {
+		return fault.Wrap(err, fault.NotFound, "%s: no such session", field)
+	}
+	return err
+}
+
 // lastSegment takes a linked session's id out of its address.
 func lastSegment(link string) string {
 	link = strings.TrimRight(link, "/")
@@ -214,8 +223,11 @@ func lastSegment(link string) string {
 func (v *Service) createTx(ctx context.Context, tx *db.Tx, who access.Subject, s *Session, p CreateParams, files []wire.Attachment,
 	sealed [][]byte,
 ) error {
-	now := v.Clock.Now()
-	s.CreatedAt, s.UpdatedAt = now.UTC(), now.UTC()
+	now := v.now()
+	s.CreatedAt, s.UpdatedAt = now, now
+	if err := v.Fleet.KeepTx(ctx, tx, s.OutpostID); err != nil {
+		return err
+	}
 	if err := v.budgetTx(ctx, tx, s, now); err != nil {
 		return err
 	}
@@ -264,8 +276,13 @@ func (v *Service) budgetTx(ctx context.Context, tx *db.Tx, s *Session, now time.
 	if err != nil {
 		return err
 	}
-	if limits.Session != nil && (s.MaxACU == 0 || s.MaxACU > *limits.Session) {
-		s.MaxACU = *limits.Session
+	if l := limits.Session; l != nil {
+		if *l == 0 {
+			return fault.New(fault.Conflict, "the organization's max_session_acu_limit of 0 stops all sessions; contact your enterprise admin")
+		}
+		if s.MaxACU == 0 || s.MaxACU > *l {
+			s.MaxACU = *l
+		}
 	}
 	if limits.Cycle == nil {
 		return nil

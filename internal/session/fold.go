@@ -52,18 +52,35 @@ func decode(events []wire.Event) ([]report, error) {
 	return out, nil
 }
 
+// read opens what changes the session, and refuses data of another shape than its type's: it is opened again whenever the
+// conversation or a broken turn is read.
 func (r *report) read() error {
+	var into any
 	switch r.Type {
 	case wire.EventState:
-		return json.Unmarshal(r.Data, &r.state)
+		into = &r.state
 	case wire.EventTurn:
-		return json.Unmarshal(r.Data, &r.turn)
+		into = &r.turn
 	case wire.EventPullRequest:
-		return json.Unmarshal(r.Data, &r.pr)
+		into = &r.pr
 	case wire.EventStructuredOutput:
-		return json.Unmarshal(r.Data, &r.output)
+		into = &r.output
+	case wire.EventMessage, wire.EventThought:
+		into = &wire.MessageData{}
+	case wire.EventTool:
+		into = &wire.ToolData{}
+	case wire.EventToolOutput:
+		into = &wire.ToolOutputData{}
+	case wire.EventPermission:
+		into = &wire.PermissionData{}
+	case wire.EventPlan:
+		into = &wire.PlanData{}
+	case wire.EventAttachment:
+		into = &wire.AttachmentData{}
+	default:
+		return nil
 	}
-	return nil
+	return json.Unmarshal(r.Data, into)
 }
 
 // folding turns reports into events and changes of one session.
@@ -71,6 +88,13 @@ type folding struct {
 	s       *Session
 	now     time.Time
 	drained bool
+	rest    *rest
+}
+
+// rest is how a turn ended, until the whole batch is read: see settle.
+type rest struct {
+	state  State
+	reason string
 }
 
 // causes are the only transitions a worker may bring about.
@@ -87,7 +111,7 @@ func (f *folding) fold(evs []Event, r *report) []Event {
 	case wire.EventTurn:
 		s.TurnCommand = 0
 		if r.turn.Status == "started" {
-			s.TurnCommand = max(1, r.turn.Command)
+			s.TurnCommand = min(max(1, r.turn.Command), s.LastCommand)
 		}
 	case wire.EventMessage:
 		s.DevinMessages++
@@ -104,7 +128,7 @@ func (f *folding) fold(evs []Event, r *report) []Event {
 // append adds a report as an event. A payload that was spilled leaves its head behind.
 func (f *folding) append(evs []Event, r *report, data json.RawMessage) []Event {
 	if r.payload != "" {
-		data, _ = json.Marshal(map[string]any{"truncated": true, "size": len(r.Data)}) // plain values encode
+		data = head(data)
 	}
 	f.s.LastSeq++
 	return append(evs, Event{
@@ -117,7 +141,7 @@ func (f *folding) append(evs []Event, r *report, data json.RawMessage) []Event {
 const maxReason = 2000
 
 func (f *folding) state(evs []Event, r *report) []Event {
-	reason := plain(r.state.Reason)
+	reason := plain(r.state.Reason, maxReason)
 	if r.state.State == wire.StateSuspended || r.state.State == wire.StateExited {
 		f.drained = true
 		return evs
@@ -130,29 +154,34 @@ func (f *folding) state(evs []Event, r *report) []Event {
 	if !ok {
 		return evs
 	}
+	f.rest = nil
+	if next.Parked() {
+		f.rest = &rest{next, reason}
+		return evs
+	}
 	return f.s.enter(evs, f.now, next, reason)
 }
 
-// plain keeps a worker's sentence short and free of NUL, which PostgreSQL refuses.
-func plain(text string) string {
+// plain keeps a worker's text short and free of NUL, which PostgreSQL refuses.
+func plain(text string, most int) string {
 	text = strings.ReplaceAll(text, "\x00", "")
-	return strings.ToValidUTF8(text[:min(len(text), maxReason)], "")
+	return strings.ToValidUTF8(text[:min(len(text), most)], "")
 }
 
 // settle decides what a turn's end means once the whole batch is read: a message that came meanwhile keeps the session working, and a
-// required structured output that is missing makes it wait (contract/behaviour.md §3.6).
+// required structured output that is missing makes it wait (contract/behaviour.md §3.6). Nobody hears of an end that wasn't one.
 func (f *folding) settle(evs []Event) []Event {
-	s := f.s
-	if !s.State.Parked() {
+	s, end := f.s, f.rest
+	switch {
+	case end == nil || s.State.Over():
 		return evs
-	}
-	if s.AckedCommand < s.LastCommand {
+	case s.AckedCommand < s.LastCommand:
 		return s.enter(evs, f.now, State{StatusRunning, Working}, "")
+	case end.state.Detail == Finished && s.OutputSchema != nil && s.OutputRequired && s.Output == nil:
+		end = &rest{State{StatusRunning, WaitingForUser}, "the turn ended without the structured output that the session requires"}
 	}
-	if s.State.Detail == Finished && s.OutputSchema != nil && s.OutputRequired && s.Output == nil {
-		return s.enter(evs, f.now, State{StatusRunning, WaitingForUser}, "the turn ended without the structured output that the session requires")
-	}
-	return evs
+	s.TurnCommand = 0
+	return s.enter(evs, f.now, end.state, end.reason)
 }
 
 // maxPullRequests is how many of them a session may report.
@@ -165,14 +194,14 @@ func (f *folding) pullRequest(r *report) bool {
 	}
 	for i, p := range f.s.PullRequests {
 		if p.URL == r.pr.URL {
-			f.s.PullRequests[i].State = plain(r.pr.State)
+			f.s.PullRequests[i].State = plain(r.pr.State, maxReason)
 			return true
 		}
 	}
 	if len(f.s.PullRequests) >= maxPullRequests {
 		return false
 	}
-	f.s.PullRequests = append(f.s.PullRequests, PullRequest{URL: r.pr.URL, State: plain(r.pr.State)})
+	f.s.PullRequests = append(f.s.PullRequests, PullRequest{URL: r.pr.URL, State: plain(r.pr.State, maxReason)})
 	return true
 }
 
@@ -181,11 +210,10 @@ func (f *folding) output(evs []Event, r *report) []Event {
 	if f.s.OutputSchema == nil {
 		return evs
 	}
-	data := wire.OutputData{Value: r.output.Value, Error: checkOutput(f.s.OutputSchema, r.output.Value)}
-	if data.Error == "" {
+	if r.output.Error == "" {
 		f.s.Output = r.output.Value
 	}
-	encoded, err := json.Marshal(data)
+	encoded, err := json.Marshal(r.output)
 	if err != nil {
 		return evs
 	}

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"strings"
 
@@ -63,8 +64,11 @@ func (v *Service) Payload(ctx context.Context, who access.Subject, orgID, sessio
 	}
 	key, err := db.One(ctx, v.DB.Reader(), db.Text, `SELECT COALESCE(payload, '') FROM session_events
 		WHERE session_id = $1 AND seq = $2`, s.ID, seq)
-	if err != nil || key == "" {
-		return nil, fault.Wrap(err, fault.NotFound, "this event has no payload of its own")
+	if err != nil && !errors.Is(err, db.ErrNone) {
+		return nil, err
+	}
+	if key == "" {
+		return nil, fault.New(fault.NotFound, "this event has no payload of its own")
 	}
 	return v.Blobs.Get(ctx, key)
 }

@@ -53,7 +53,7 @@ func (v *Service) SendMessage(ctx context.Context, who access.Subject, p Message
 	case access.Nobody, access.SessionToken, access.Worker, access.System:
 	}
 	if p.AsUserID != "" {
-		if err := v.mayActFor(ctx, who, seen.OrgID, p.AsUserID); err != nil {
+		if err := v.mayActFor(ctx, who, seen.OrgID, "message_as_user_id", p.AsUserID); err != nil {
 			return nil, err
 		}
 	}

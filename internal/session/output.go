@@ -2,13 +2,16 @@ package session
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"gantry/internal/fleet"
 	"gantry/internal/platform/fault"
+	"gantry/internal/wire"
 )
 
 // CheckSchema refuses a structured_output_schema that isn't an object of JSON Schema Draft 7, at most 64 KB, without outside
@@ -67,9 +70,36 @@ func checkOutput(schema, value json.RawMessage) string {
 		return "the schema can't be compiled: " + firstLine(err)
 	}
 	if err := compiled.Validate(doc); err != nil {
-		return strings.TrimSpace(strings.ReplaceAll(err.Error(), "file:///", ""))
+		return plain(strings.TrimSpace(strings.ReplaceAll(err.Error(), "file:///", "")), maxOutputError)
 	}
 	return ""
+}
+
+// maxOutputError is how much of a validation's message is kept.
+const maxOutputError = 4 << 10
+
+// checkOutputs validates what a batch offers as structured output. It comes before the transaction, because a large schema takes its
+// time; a session's schema never changes.
+func (v *Service) checkOutputs(ctx context.Context, r fleet.Row, reports []report) error {
+	var schema json.RawMessage
+	for i := range reports {
+		e := &reports[i]
+		if e.Type != wire.EventStructuredOutput {
+			continue
+		}
+		if schema == nil {
+			s, err := find(ctx, v.DB.Reader(), r.OrgID, r.SessionID)
+			if err != nil {
+				return err
+			}
+			if s.OutputSchema == nil {
+				return nil
+			}
+			schema = s.OutputSchema
+		}
+		e.output.Error = checkOutput(schema, e.output.Value)
+	}
+	return nil
 }
 
 func firstLine(err error) string {

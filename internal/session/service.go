@@ -41,6 +41,8 @@ type Options struct {
 	PublicURL *url.URL
 	// IdleTime is how long a session may wait for somebody before it is suspended.
 	IdleTime time.Duration
+	// Lease is how long a claim lives after each report, in whole seconds; fleet.LeaseTime when zero.
+	Lease time.Duration
 }
 
 // Service holds the use cases of sessions.
@@ -53,8 +55,17 @@ type Service struct {
 
 // New makes the service.
 func New(o Options) *Service {
-	return &Service{Options: o, lapseAfter: o.Clock.Now().Add(fleet.LeaseTime), downloads: o.Keeper.Derive("attachment-download")}
+	if o.Lease == 0 {
+		o.Lease = fleet.LeaseTime
+	}
+	return &Service{Options: o, lapseAfter: o.Clock.Now().Add(o.Lease), downloads: o.Keeper.Derive("attachment-download")}
 }
+
+// now is the current time as the database keeps it: whole milliseconds, so that what is read back is what was reckoned with.
+func (v *Service) now() time.Time { return v.Clock.Now().UTC().Truncate(time.Millisecond) }
+
+// leaseSeconds is the lease as a worker is told of it.
+func (v *Service) leaseSeconds() int { return int(v.Lease / time.Second) }
 
 // URL gives the page of a session in the console.
 func (v *Service) URL(sessionID string) string {

@@ -89,6 +89,7 @@ const (
 	MaxSecretKey    = 256       // characters
 	MaxSecretValue  = 65_536    // characters
 	MaxSecrets      = 200       // session_secrets of one session
+	MaxACULimit     = 1e12      // ACUs; in millionths it still fits 63 bits
 	MaxListed       = 200       // repos, links, attachments of one request
 	MaxAttachment   = 75 << 20  // contract/behaviour.md §3.12
 	MaxAttachmentID = 2083      // characters of an attachment's address

@@ -119,17 +119,31 @@ func insertLabelsTx(ctx context.Context, tx *db.Tx, table, column string, s *Ses
 	return nil
 }
 
-// lockTx reads a session and holds its row until the transaction ends, so that what is decided on it stays true.
+// lockTx reads a session and holds its row until the transaction ends, so that what is decided on it stays true. It comes before the
+// queue's row in every transaction, or two of them would wait for one another.
 func lockTx(ctx context.Context, tx *db.Tx, sessionID string) (*Session, error) {
-	query := `SELECT ` + columns + ` FROM sessions WHERE session_id = $1`
-	if tx.Engine() == db.Postgres {
-		query += ` FOR UPDATE`
-	}
-	s, err := db.One(ctx, tx, scan, query, sessionID)
+	s, err := lockedTx(ctx, tx, sessionID, "")
 	if errors.Is(err, db.ErrNone) {
 		return nil, errUnknown()
 	}
 	return s, err
+}
+
+// tryLockTx is lockTx without waiting: nil when another transaction has the row. SQLite has one writer and never waits here.
+func tryLockTx(ctx context.Context, tx *db.Tx, sessionID string) (*Session, error) {
+	s, err := lockedTx(ctx, tx, sessionID, " SKIP LOCKED")
+	if errors.Is(err, db.ErrNone) {
+		return nil, nil
+	}
+	return s, err
+}
+
+func lockedTx(ctx context.Context, tx *db.Tx, sessionID, wait string) (*Session, error) {
+	query := `SELECT ` + columns + ` FROM sessions WHERE session_id = $1`
+	if tx.Engine() == db.Postgres {
+		query += ` FOR UPDATE` + wait
+	}
+	return db.One(ctx, tx, scan, query, sessionID)
 }
 
 // updateTx writes back what a running session changes.

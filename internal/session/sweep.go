@@ -21,7 +21,13 @@ const sweepBatch = 100
 // Run looks after sessions until ctx ends: it lets leases lapse, puts idle sessions to sleep, and ends those of deleted
 // organizations. Every replica runs it; each change is conditional, so once is enough.
 func (v *Service) Run(ctx context.Context) {
+	looked := v.Clock.Now()
 	for clock.Sleep(ctx, sweepEvery) {
+		now := v.Clock.Now()
+		if now.Sub(looked) > v.Lease/3 {
+			v.lapseAfter = now.Add(v.Lease) // this process or the database stood still, and no worker could renew
+		}
+		looked = now
 		if err := v.Sweep(ctx); err != nil && !errors.Is(err, context.Canceled) {
 			v.Logger.ErrorContext(ctx, "sweep of sessions failed", slog.Any("error", err))
 		}
@@ -33,27 +39,25 @@ func (v *Service) Sweep(ctx context.Context) error {
 	now := v.Clock.Now()
 	lapsed, err := fleet.Lapsed(ctx, v.DB.Reader(), now, sweepBatch)
 	if err != nil {
-		v.lapseAfter = now.Add(fleet.LeaseTime) // no worker could renew while the database was away
+		v.lapseAfter = now.Add(v.Lease) // no worker could renew while the database was away
 		return err
 	}
-	if now.Before(v.lapseAfter) {
+	if now.Before(v.lapseAfter) || now.Before(v.DB.LastAway().Add(v.Lease)) {
 		lapsed = nil
 	}
+	var failed []error // one session's trouble doesn't keep the others waiting
 	for _, r := range lapsed {
-		if err := v.lapse(ctx, r); err != nil {
-			return err
-		}
+		failed = append(failed, v.lapse(ctx, r))
 	}
-	if err := v.sleepIdle(ctx, now); err != nil {
-		return err
-	}
-	return v.endOrphans(ctx)
+	failed = append(failed, v.sleepIdle(ctx, now), v.endOrphans(ctx))
+	return errors.Join(failed...)
 }
 
 // lapse ends a claim whose lease is over, unless a report came in meanwhile.
 func (v *Service) lapse(ctx context.Context, r fleet.Row) error {
 	return v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
-		if _, err := lockTx(ctx, tx, r.SessionID); err != nil {
+		s, err := lockTx(ctx, tx, r.SessionID)
+		if err != nil {
 			return err
 		}
 		row, err := fleet.Get(ctx, tx, r.SessionID)
@@ -64,7 +68,7 @@ func (v *Service) lapse(ctx context.Context, r fleet.Row) error {
 			return nil
 		}
 		v.Fleet.CountLost()
-		return v.lapseTx(ctx, tx, row, true)
+		return v.lapseTx(ctx, tx, s, row, true)
 	})
 }
 
@@ -88,6 +92,7 @@ func (v *Service) sleepIdle(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	var failed []error
 	for _, sessionID := range ids {
 		_, err := v.change(ctx, sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
 			if s.IdleSince.IsZero() || now.Sub(s.IdleSince) < v.IdleTime {
@@ -95,20 +100,20 @@ func (v *Service) sleepIdle(ctx context.Context, now time.Time) error {
 			}
 			return v.suspendTx(ctx, tx, s, evs, now, Idle, "")
 		})
-		if err != nil {
-			return err
-		}
+		failed = append(failed, err)
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
-// endOrphans ends the live sessions of deleted organizations.
+// endOrphans ends the live sessions of deleted organizations. Both sides have an index of their own, so that a look costs nothing when
+// there are none, however many sessions and organizations there were.
 func (v *Service) endOrphans(ctx context.Context) error {
 	ids, err := db.All(ctx, v.DB.Reader(), db.Text, `SELECT s.session_id FROM organizations o JOIN sessions s ON s.org_id = o.org_id
 		WHERE o.deleted_at IS NOT NULL AND s.ended_at IS NULL LIMIT $1`, sweepBatch)
 	if err != nil {
 		return err
 	}
+	var failed []error
 	for _, sessionID := range ids {
 		_, err := v.change(ctx, sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
 			next, ok := s.State.Next(Terminate, s.Resumable)
@@ -118,11 +123,9 @@ func (v *Service) endOrphans(ctx context.Context) error {
 			evs = s.enter(evs, now, next, "its organization was deleted")
 			return evs, v.stopTx(ctx, tx, s, now, wire.CommandTerminate, "organization deleted")
 		})
-		if err != nil {
-			return err
-		}
+		failed = append(failed, err)
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // Orphans counts the live sessions of deleted organizations, which are still to be ended.

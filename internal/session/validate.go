@@ -20,8 +20,8 @@ func (p *CreateParams) validate() error {
 	if err := validTags(p.Tags); err != nil {
 		return err
 	}
-	if p.MaxACU != nil && *p.MaxACU <= 0 {
-		return fault.InvalidField("max_acu_limit", "must be a positive number of ACUs")
+	if p.MaxACU != nil && (*p.MaxACU <= 0 || *p.MaxACU > MaxACULimit) {
+		return fault.InvalidField("max_acu_limit", "must be a whole number of ACUs from 1 to %d", int64(MaxACULimit))
 	}
 	if p.Mode != "" && !slices.Contains(Modes, p.Mode) {
 		return fault.InvalidField("devin_mode", "must be one of %s", strings.Join(Modes, ", "))

@@ -5,6 +5,7 @@ package usage
 
 import (
 	"context"
+	"math/bits"
 	"time"
 
 	"gantry/internal/platform/db"
@@ -33,7 +34,10 @@ func (r Rates) Amount(work time.Duration) int64 {
 	if work <= 0 {
 		return 0
 	}
-	return int64(float64(work) / float64(r.PerACU) * Micros)
+	whole, rest := work/r.PerACU, work%r.PerACU
+	hi, lo := bits.Mul64(uint64(rest), Micros) // 128 bits: a day in nanoseconds times a million is more than 64
+	micros, _ := bits.Div64(hi, lo, uint64(r.PerACU))
+	return int64(whole)*Micros + int64(micros)
 }
 
 // Day gives the start of the billing day that holds t.
@@ -49,7 +53,8 @@ func (r Rates) Cycle(t time.Time) (from, to time.Time) {
 	return first.Add(-r.DayOffset), first.AddDate(0, 1, 0).Add(-r.DayOffset)
 }
 
-// Work is a piece of work to enter: the time from From to To within the interval that began at Start.
+// Work is a piece of work to enter: the time from From to To within the interval that began at Start. The pieces of an interval cost
+// together what the whole costs, however many they are.
 type Work struct {
 	SessionID     string
 	OrgID         string
@@ -62,7 +67,7 @@ type Work struct {
 
 // EnterTx writes a piece of work to the ledger and the roll-ups and gives its cost. An interval is one ledger row whose end moves.
 func (r Rates) EnterTx(ctx context.Context, tx *db.Tx, w Work) (int64, error) {
-	cost := r.Amount(w.To.Sub(w.From))
+	cost := r.piece(w, w.From, w.To)
 	_, err := db.Exec(ctx, tx, `INSERT INTO usage_entries (session_id, started_at, org_id, user_id, service_user_id, product, fence,
 			ended_at, acu_micros)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -73,16 +78,36 @@ func (r Rates) EnterTx(ctx context.Context, tx *db.Tx, w Work) (int64, error) {
 	if err != nil || cost == 0 {
 		return cost, err
 	}
+	for from := w.From; from.Before(w.To); {
+		day := r.Day(from)
+		to := day.Add(24 * time.Hour)
+		if to.After(w.To) {
+			to = w.To
+		}
+		if err := addDayTx(ctx, tx, w, day, r.piece(w, from, to)); err != nil {
+			return 0, err
+		}
+		from = to
+	}
+	return cost, nil
+}
+
+// piece is what the time between two moments of an interval costs.
+func (r Rates) piece(w Work, from, to time.Time) int64 {
+	return max(0, r.Amount(to.Sub(w.Start))-r.Amount(from.Sub(w.Start)))
+}
+
+func addDayTx(ctx context.Context, tx *db.Tx, w Work, day time.Time, cost int64) error {
 	who, whoID := "service_user", w.ServiceUserID
 	if w.UserID != "" {
 		who, whoID = "user", w.UserID
 	}
-	_, err = db.Exec(ctx, tx, `INSERT INTO usage_daily (scope, scope_id, org_id, product, day, acu_micros)
+	_, err := db.Exec(ctx, tx, `INSERT INTO usage_daily (scope, scope_id, org_id, product, day, acu_micros)
 		VALUES ('session', $1, $2, $3, $4, $5), ($6, $7, $2, $3, $4, $5), ('organization', $2, $2, $3, $4, $5)
 		ON CONFLICT (scope, scope_id, org_id, day, product) DO UPDATE
 		SET acu_micros = usage_daily.acu_micros + excluded.acu_micros`,
-		w.SessionID, w.OrgID, ProductDevin, r.Day(w.To).UnixMilli(), cost, who, whoID)
-	return cost, err
+		w.SessionID, w.OrgID, ProductDevin, day.UnixMilli(), cost, who, whoID)
+	return err
 }
 
 // OrgCycle gives what an organization has used in the cycle that holds t: one indexed read of at most a month's roll-ups.

@@ -4,18 +4,26 @@
 // unknown enum values are ignored by both sides. Times are Unix milliseconds.
 package wire
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Limits that both sides enforce. The gateway trusts none of the worker's numbers.
 const (
 	MaxBatchEvents = 512     // events in one batch
 	MaxBatchBytes  = 8 << 20 // bytes of one batch's body
 	InlinePayload  = 64 << 10
-	LeaseSeconds   = 60 // a claim's lease once the worker has reported running
+	LeaseSeconds   = 60 // a claim's lease once the worker has reported running, unless an Ack says otherwise
 	ClaimSeconds   = 300
-	ReportSeconds  = 10 // at most this long between two reports (batch or heartbeat)
-	FreezeSeconds  = 40 // a worker that could not renew for this long freezes its agent
+	ReportSeconds  = 10 // at most this long between two reports of a worker about itself
 )
+
+// ReportEvery is how long at most passes between two reports on a session (batch or heartbeat): 10 s of a lease of 60 s.
+func ReportEvery(lease time.Duration) time.Duration { return lease / 6 }
+
+// FreezeAfter is how long a worker may fail to renew a lease before it freezes its agent: 40 s of 60 s.
+func FreezeAfter(lease time.Duration) time.Duration { return lease * 2 / 3 }
 
 // ClaimNext is the body of POST /gantry/v1/outposts/{outpost_id}/claim-next.
 // WaitSeconds is how long the server may hold the request when nothing is queued (0 to 30).

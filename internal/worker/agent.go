@@ -149,13 +149,8 @@ func (r *run) handler() acp.Handler {
 		RequestPermission: r.requestPermission,
 		ReadTextFile:      r.readTextFile,
 		WriteTextFile:     r.writeTextFile,
-		Barrier: func(ctx context.Context, _ string) error {
-			r.say.flush()
-			r.say.silent.hold()
-			defer r.say.silent.release()
-			return r.rep.Barrier(ctx)
-		},
-		StructuredOutput: func(_ context.Context, _ string, value json.RawMessage) { r.offers.put(value) },
+		Barrier:           func(ctx context.Context, _ string) error { return r.barrier(ctx) },
+		StructuredOutput:  func(_ context.Context, _ string, value json.RawMessage) { r.offers.put(value) },
 		Problem: func(p acp.Problem) {
 			r.say.silent.touch()
 			r.log.Debug("the agent said something unexpected", "text", r.masker.String(p.Text), "count", p.Count)
@@ -163,6 +158,28 @@ func (r *run) handler() acp.Handler {
 	}
 	terms.offer(&h)
 	return h
+}
+
+// barrier lets the agent go on once the server has everything that was reported. It is a tool boundary: who is to be stopped
+// isn't let past it.
+func (r *run) barrier(ctx context.Context) error {
+	r.say.flush()
+	r.say.silent.hold()
+	defer r.say.silent.release()
+	if err := r.rep.Barrier(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-r.pausing:
+	default:
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	}
 }
 
 // stopAgent kills the agent and everything it started, and waits for its end.

@@ -224,7 +224,7 @@ func (r *run) restart(why string) error {
 			return nil
 		}
 		if errors.Is(err, sandbox.ErrDiskFull) {
-			return &failure{text: "The workspace's disk is full.", cause: err}
+			return errDiskFull
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -6,7 +6,6 @@ import (
 	"gantry/internal/platform/clock"
 	"gantry/internal/wire"
 	"gantry/internal/worker/link"
-	"gantry/internal/worker/report"
 )
 
 // inbox holds the commands that the session's loop hasn't looked at yet.
@@ -45,14 +44,10 @@ func (r *run) listen() {
 			after, tries = c.Number, 0
 			r.hear(c)
 		})
-		switch {
-		case r.ctx.Err() != nil:
-			return
-		case link.Lost(err):
-			// The server ends the token with the claim. A park or a stop that is still on its way here says so itself.
-			r.log.Info("the command stream is closed to this claim", "error", err)
-			r.cancel(report.ErrLost)
-			return
+		if r.ctx.Err() == nil && link.Lost(err) {
+			// The server ends the token with the claim. Whether it was parked, stopped or lost, the report hears.
+			r.log.Debug("the command stream is closed to this claim", "error", err)
+			r.rep.Check()
 		}
 		tries++
 		clock.Sleep(r.ctx, backoff(tries, err)/4)

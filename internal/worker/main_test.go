@@ -98,3 +98,5 @@ func scriptAgent(t *testing.T, path string) wire.Agent {
 
 // block is a runbook prompt of one script.
 func block(lines ...string) string { return "```sh\n" + strings.Join(lines, "\n") + "\n```\n" }
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

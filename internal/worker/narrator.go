@@ -18,6 +18,9 @@ import (
 // keptTranscript bounds what is remembered of a conversation for an agent that can't load it itself.
 const keptTranscript = 256 << 10
 
+// maxOpenTools bounds the tool calls that are remembered as open.
+const maxOpenTools = 1024
+
 // narrator turns what an agent says into reported events, in order: updates are mapped, chunks joined into messages, secrets
 // masked across the chunks' borders. It also knows which tool calls are open and when the agent was last heard. Its methods are
 // safe for concurrent use.
@@ -26,19 +29,27 @@ type narrator struct {
 	masker *mask.Masker
 	clock  clock.Clock
 	silent silence
+	idle   chan struct{} // has an element when the last running tool call has ended
 
 	mu     sync.Mutex
 	mapper acp.Mapper
 	joiner acp.Joiner
 	stream *mask.Stream // the text that is being masked, nil without secrets
 	source wire.Event   // what the stream's text belongs to: type, and data's id
-	open   map[string]string
+	open   map[string]toolCall
+	prints bool // what the joiner holds is a tool's output
 	said   []wire.TranscriptEntry
 	size   int
 }
 
+// toolCall is a tool call that hasn't ended. One that is pending wasn't begun.
+type toolCall struct {
+	title   string
+	running bool
+}
+
 func newNarrator(rep *report.Reporter, masker *mask.Masker, c clock.Clock) *narrator {
-	n := &narrator{rep: rep, masker: masker, clock: c, open: map[string]string{}, silent: silence{clock: c, heard: c.Now()}}
+	n := &narrator{rep: rep, masker: masker, clock: c, open: map[string]toolCall{}, idle: make(chan struct{}, 1), silent: silence{clock: c, heard: c.Now()}}
 	if masker != nil {
 		n.stream = masker.Stream()
 	}
@@ -84,6 +95,7 @@ func (n *narrator) add(e wire.Event) {
 	if !ok {
 		return
 	}
+	n.prints = e.Type == wire.EventToolOutput
 	n.send(n.joiner.Add(e))
 }
 
@@ -152,14 +164,33 @@ func (n *narrator) track(e wire.Event) {
 	switch d.Status {
 	case wire.ToolCompleted, wire.ToolFailed, wire.ToolInterrupted:
 		delete(n.open, d.ID)
+		if !n.running() {
+			select {
+			case n.idle <- struct{}{}:
+			default:
+			}
+		}
 		return
 	}
-	if _, known := n.open[d.ID]; !known && d.Status == "" || len(n.open) >= 1024 {
+	call, known := n.open[d.ID]
+	if !known && (d.Status == "" || len(n.open) >= maxOpenTools) {
 		return // a late word about a call that has ended
 	}
-	if d.Title != "" || n.open[d.ID] == "" {
-		n.open[d.ID] = d.Title
+	if d.Title != "" {
+		call.title = d.Title
 	}
+	call.running = call.running || d.Status == wire.ToolInProgress
+	n.open[d.ID] = call
+}
+
+// running tells whether a tool call is in progress. The caller holds the lock.
+func (n *narrator) running() bool {
+	for _, call := range n.open {
+		if call.running {
+			return true
+		}
+	}
+	return false
 }
 
 func (n *narrator) send(events []wire.Event) {
@@ -199,9 +230,14 @@ func (n *narrator) transcript() []wire.TranscriptEntry {
 }
 
 // due gives out a message that the agent doesn't go on with.
+//
+// A tool's output doesn't wait: somebody may be watching it.
 func (n *narrator) due() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.prints {
+		n.send(n.joiner.Flush())
+	}
 	n.send(n.joiner.Due(n.clock.Millis()))
 }
 
@@ -221,7 +257,7 @@ func (n *narrator) flushAll() {
 func (n *narrator) busy() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return len(n.open) > 0
+	return n.running()
 }
 
 // interrupt reports every open tool call as interrupted and names them in one phrase, empty when there was none.
@@ -231,7 +267,7 @@ func (n *narrator) interrupt() string {
 	n.flushAll()
 	var names []string
 	for _, id := range slices.Sorted(maps.Keys(n.open)) {
-		title := n.open[id]
+		title := n.open[id].title
 		if title == "" {
 			title = id
 		}

@@ -53,6 +53,9 @@ func (f *failure) Error() string {
 // Unwrap gives the cause.
 func (f *failure) Unwrap() error { return f.cause }
 
+// errDiskFull is the failure of a session whose filesystem has no room left.
+var errDiskFull = &failure{text: "The workspace's disk is full."}
+
 // run is one claim being worked on. Its fields belong to the goroutine in work unless something else is said.
 type run struct {
 	w     *Worker

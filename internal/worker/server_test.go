@@ -49,6 +49,7 @@ type session struct {
 	files    map[string]string // uploaded, by name
 	given    map[string]string // to be downloaded, by id
 	secrets  bool              // handed out under this fence
+	lease    int               // seconds
 	wake     chan struct{}
 }
 
@@ -81,10 +82,20 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
+// setDown cuts the server off, or brings it back.
+func (s *server) setDown(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = down
+	for _, one := range s.sessions {
+		one.changed() // open streams break too
+	}
+}
+
 // session adds a session with its prompt and queues it.
 func (s *server) session(id, prompt string, spec wire.Spec) *session {
 	spec.SessionID, spec.OrgID = id, "org-1"
-	one := &session{s: s, id: id, spec: spec, files: map[string]string{}, given: map[string]string{}, wake: make(chan struct{})}
+	one := &session{s: s, id: id, spec: spec, files: map[string]string{}, given: map[string]string{}, wake: make(chan struct{}), lease: wire.LeaseSeconds}
 	s.mu.Lock()
 	s.sessions[id] = one
 	s.mu.Unlock()
@@ -213,7 +224,7 @@ func (one *session) serveBatch(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusConflict)
 		return
 	}
-	ack := wire.Ack{LeaseSeconds: wire.LeaseSeconds}
+	ack := wire.Ack{LeaseSeconds: one.lease}
 	if b.Number == one.batch+1 {
 		one.batch = b.Number
 		one.taken = max(one.taken, b.Command)
@@ -257,7 +268,7 @@ func (one *session) serveHeartbeat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	one.taken = max(one.taken, h.Command)
-	_ = json.NewEncoder(w).Encode(wire.Ack{Number: one.batch, LeaseSeconds: wire.LeaseSeconds})
+	_ = json.NewEncoder(w).Encode(wire.Ack{Number: one.batch, LeaseSeconds: one.lease})
 }
 
 func (one *session) serveCommands(w http.ResponseWriter, r *http.Request) {

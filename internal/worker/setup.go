@@ -74,7 +74,7 @@ func (r *run) phase(name, detail string, do func() error) error {
 		return nil
 	}
 	if errors.Is(err, sandbox.ErrDiskFull) {
-		return &failure{text: "The workspace's disk is full (" + name + ").", cause: err}
+		return errDiskFull
 	}
 	what := map[string]string{
 		phaseWorkspace: "The workspace can't be made", phaseClone: "The repository " + detail + " can't be cloned",

@@ -88,6 +88,8 @@ func (t *turn) after(end ending) ([]acp.ContentBlock, error) {
 		return t.recover(true, fmt.Sprintf("It was silent for %s.", t.silenceLimit()))
 	case end.crash != nil:
 		return t.recover(false, r.masker.String(end.crash.Error()))
+	case end.refuse != nil && r.ws.Full():
+		return nil, errDiskFull
 	case end.refuse != nil:
 		return nil, t.finish("", wire.StateWaitingForUser, "The agent failed: "+end.refuse.Error())
 	}
@@ -95,6 +97,10 @@ func (t *turn) after(end ending) ([]acp.ContentBlock, error) {
 		r.say.event(e.Type, e.Data)
 	}
 	state, why := verdict(end.result)
+	if state != wire.StateFinished && r.ws.Full() {
+		t.ended(end.result.StopReason)
+		return nil, errDiskFull
+	}
 	if state == wire.StateFinished {
 		again, problem := t.checkOutput()
 		if again != nil {
@@ -212,6 +218,10 @@ func (t *turn) exchange(prompt []acp.ContentBlock) (ending, error) {
 			t.reply()
 		case <-t.pausing:
 			t.pause()
+		case <-r.say.idle: // a drain may have waited for this
+			if end := t.look(); end != nil {
+				return *end, nil
+			}
 		case <-tick.C:
 			if end := t.look(); end != nil {
 				return *end, nil
@@ -247,7 +257,7 @@ func (t *turn) outcome(p promptResult) (ending, error) {
 	}
 	r.stopAgent()
 	if errors.Is(crash, sandbox.ErrDiskFull) {
-		return ending{}, &failure{text: "The workspace's disk is full: " + r.masker.String(crash.Error())}
+		return ending{}, errDiskFull
 	}
 	return ending{crash: crash}, nil
 }

@@ -45,6 +45,7 @@ func registerWorkers(a *kit.API, rooms Rooms) {
 			OperationID: "claimNext", Method: http.MethodPost, Path: "/gantry/v1/outposts/{outpost_id}/claim-next", Tags: []string{"workers"},
 			Summary: "Claim the next session of an outpost", Description: "Holds the request up to wait_seconds; 204 when nothing was queued.",
 			DefaultStatus: http.StatusOK,
+			Responses:     map[string]*huma.Response{"204": {Description: "Nothing was queued within the wait."}},
 		},
 		Worker: true, Stream: true,
 	}, d.claimNext)

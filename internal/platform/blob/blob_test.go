@@ -73,7 +73,7 @@ func TestABrokenStreamLeavesNothing(t *testing.T) {
 	for _, cause := range []error{tooLarge, io.ErrUnexpectedEOF} {
 		err := s.Put(t.Context(), "a/b", io.MultiReader(strings.NewReader("half"), iotest.ErrReader(cause)), "")
 		require.ErrorIs(t, err, cause)
-		require.Equal(t, cause == error(tooLarge), fault.Is(err, fault.TooLarge), "the source's own fault is kept")
+		require.Equal(t, errors.Is(cause, tooLarge), fault.Is(err, fault.TooLarge), "the source's own fault is kept")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

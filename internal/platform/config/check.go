@@ -238,6 +238,9 @@ func (s *Sessions) check(c *checker) {
 	if !(s.ACUMinutes > 0 && s.ACUMinutes <= 24*60) {
 		c.wrong("acu-minutes", "Give a number of minutes like 15.", "%v is out of range", s.ACUMinutes)
 	}
+	if s.Lease < 3*time.Second || s.Lease%time.Second != 0 {
+		c.wrong("lease", "Give a duration in whole seconds like 60s.", "%s is too short or no whole number of seconds", s.Lease)
+	}
 	if s.DayOffset < -14*time.Hour || s.DayOffset > 14*time.Hour {
 		c.wrong("day-offset", "Give an offset from UTC like -8h.", "%s is no offset of any place", s.DayOffset)
 	}

@@ -41,7 +41,9 @@ type Limits struct {
 type Sessions struct {
 	IdleTimeout time.Duration `help:"A session that waits this long is suspended." default:"30m" env:"GANTRY_IDLE_TIMEOUT" group:"Sessions"`
 	ACUMinutes  float64       `name:"acu-minutes" help:"Minutes of an agent's work that make 1 ACU." default:"15" env:"GANTRY_ACU_MINUTES" group:"Sessions"`
-	DayOffset   time.Duration `help:"Offset from UTC of the day that consumption is counted by." default:"-8h" env:"GANTRY_DAY_OFFSET" group:"Sessions"`
+	// Lease is for tests: workers go by what the server tells them.
+	Lease     time.Duration `hidden:"" help:"How long a claim lives after each report of its worker." default:"60s" env:"GANTRY_LEASE" group:"Sessions"`
+	DayOffset time.Duration `help:"Offset from UTC of the day that consumption is counted by." default:"-8h" env:"GANTRY_DAY_OFFSET" group:"Sessions"`
 }
 
 // Sandbox says how an agent is shut in.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"gantry/internal/platform/clock"
@@ -53,6 +54,8 @@ type DB struct {
 	clock  clock.Clock
 	// onWait hears how long each Write waited for its turn.
 	onWait func(time.Duration)
+	// away is when a Write last failed because the database was away, in Unix milliseconds; 0 for never.
+	away atomic.Int64
 }
 
 // Options of Open. The zero value is good.
@@ -185,11 +188,17 @@ func (d *DB) Write(ctx context.Context, f func(ctx context.Context, tx *Tx) erro
 	ctx = context.WithValue(ctx, insideWrite{}, true)
 	for try := 1; ; try++ {
 		err := d.writeOnce(ctx, f)
+		if err != nil && isAway(err) {
+			d.away.Store(d.clock.Millis())
+		}
 		if err == nil || try == maxTries || !isRetryable(err) {
 			return Edge(err)
 		}
 	}
 }
+
+// LastAway is when a Write of this process last failed because the database was away: locked past its timeout, stopped or full.
+func (d *DB) LastAway() time.Time { return Time(d.away.Load()) }
 
 func (d *DB) writeOnce(ctx context.Context, f func(ctx context.Context, tx *Tx) error) error {
 	begun := d.clock.Now()

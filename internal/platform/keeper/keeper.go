@@ -1,6 +1,6 @@
 // Package keeper keeps the secrets of the deployment: it wraps data keys, seals columns and derives keys for signing.
 //
-// The keeper itself is a local file or a key in a KMS. It never touches data: it wraps one data key per organization ('' is the
+// The keeper itself is a local file or a key in a KMS. It never touches data: it wraps one data key per organization (the empty id is the
 // enterprise), and the data keys, unwrapped once and held in memory, seal columns with AES-256-GCM. Whoever holds the database
 // alone reads nothing; whoever holds database and key file reads everything (design: docs/security.md).
 package keeper
@@ -88,7 +88,7 @@ func openKMS(ctx context.Context, u *url.URL) (*Keeper, error) {
 	}
 	return &Keeper{
 		name:   u.Redacted(),
-		mend:   "name the KMS key that belongs to this database with --keeper, and see that these credentials may use it",
+		mend:   "name the KMS key that belongs to this database with --keeper, and see that it can be reached and that these credentials may use it",
 		wrap:   k,
 		remote: true,
 		keys:   map[string]*sealer{},
@@ -151,7 +151,7 @@ func (k *Keeper) Attach(ctx context.Context, d *db.DB) error {
 }
 
 func (k *Keeper) refuse(cause error) error {
-	return fmt.Errorf("%w: setting %s was not written with %s; %s: %w", ErrWrongKeeper, canaryRow, k.name, k.mend, cause)
+	return fmt.Errorf("%w: setting %s can't be opened with %s; %s: %w", ErrWrongKeeper, canaryRow, k.name, k.mend, cause)
 }
 
 // setting reads and unwraps a row of settings. A missing row is made first.

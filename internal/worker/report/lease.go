@@ -21,23 +21,22 @@ type lease struct {
 	stopped bool
 }
 
-// freezeAfter is how long a lease of these seconds may go without renewal: two thirds, at most wire.FreezeSeconds.
-func freezeAfter(leaseSeconds int) time.Duration {
-	d := wire.FreezeSeconds * time.Second
-	if leaseSeconds > 0 {
-		d = min(d, time.Duration(leaseSeconds)*time.Second*2/3)
+// leaseTime is the lease that an acknowledgement grants; a server that doesn't say grants the usual one.
+func leaseTime(seconds int) time.Duration {
+	if seconds <= 0 {
+		seconds = wire.LeaseSeconds
 	}
-	return d
+	return time.Duration(seconds) * time.Second
 }
 
 // renew takes note that a request sent at that time was acknowledged.
-func (l *lease) renew(sent time.Time, leaseSeconds int) {
+func (l *lease) renew(sent time.Time, granted time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stopped {
 		return
 	}
-	l.until = sent.Add(freezeAfter(leaseSeconds))
+	l.until = sent.Add(wire.FreezeAfter(granted))
 	left := l.until.Sub(l.clock.Now())
 	if l.timer == nil {
 		l.timer = time.AfterFunc(left, l.expire)

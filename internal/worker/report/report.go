@@ -76,6 +76,8 @@ type Reporter struct {
 	command  int64 // last command sent in an acknowledged batch
 	number   int64 // last batch number used
 	started  time.Time
+	every    time.Duration // how long at most until the next report
+	check    bool          // a report is wanted now
 	err      error
 }
 
@@ -95,7 +97,7 @@ func Open(o Options) *Reporter {
 	r := &Reporter{
 		o: o, spool: s, wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		number: o.LastBatch, command: o.LastCommand,
-		started: o.Clock.Now().Add(-gatherTime),
+		started: o.Clock.Now().Add(-gatherTime), every: wire.ReportEvery(leaseTime(0)),
 	}
 	r.room = sync.NewCond(&r.mu)
 	r.lease = lease{clock: o.Clock, freeze: o.Freeze, thaw: o.Thaw}
@@ -175,6 +177,14 @@ func (r *Reporter) Barrier(ctx context.Context) error {
 		return r.err
 	}
 	return ctx.Err()
+}
+
+// Check makes the report ask the server now whether the claim still stands: something else said that it doesn't.
+func (r *Reporter) Check() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.check = true
+	r.poke()
 }
 
 // Ended is closed when the report ended; Err says why.

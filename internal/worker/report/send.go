@@ -100,10 +100,10 @@ func (r *Reporter) awaitWork(ctx context.Context, again bool) bool {
 func (r *Reporter) due(again bool) time.Duration {
 	since := r.o.Clock.Since(r.started)
 	switch {
-	case again:
+	case again, r.check:
 		return 0
 	case r.spool.backlog() == 0:
-		return wire.ReportSeconds*time.Second - since
+		return r.every - since
 	case r.urgent > r.acked || r.spool.backlog() >= gatherBytes:
 		return 0
 	}
@@ -144,7 +144,7 @@ func (b *batch) encode(fence int64) {
 func (r *Reporter) exchange(ctx context.Context, b *batch) error {
 	sent := r.o.Clock.Now()
 	r.mu.Lock()
-	r.started = sent
+	r.started, r.check = sent, false
 	heartbeat := wire.Heartbeat{Fence: r.o.Fence, Command: r.command}
 	r.mu.Unlock()
 	var ack wire.Ack
@@ -158,9 +158,10 @@ func (r *Reporter) exchange(ctx context.Context, b *batch) error {
 		return err
 	}
 	if !ack.Parked && !ack.Stop {
-		r.lease.renew(sent, ack.LeaseSeconds)
+		r.lease.renew(sent, leaseTime(ack.LeaseSeconds))
 	}
 	r.mu.Lock()
+	r.every = wire.ReportEvery(leaseTime(ack.LeaseSeconds))
 	if b != nil {
 		r.acked = b.upto
 		r.settle()

@@ -223,7 +223,9 @@ func (w *Workspace) bindArgs(extra []string) ([]string, error) {
 	for _, r := range w.repositories() {
 		host, err := w.sb.fileRepository(r)
 		if err != nil {
-			return nil, err
+			// Clone has refused it, or it was taken away since: what was cloned is still there to work on.
+			w.sb.log.Warn("a repository isn't shown inside", "session_id", w.id, "repository", r.Name, "reason", err.Error())
+			continue
 		}
 		if host != "" {
 			a = append(a, "--ro-bind", host, fileRepositoryInside(r))

@@ -171,7 +171,8 @@ func removeCgroup(dir string) {
 	}
 }
 
-// sweepCgroup removes the empty groups a predecessor left, deepest first.
+// sweepCgroup ends and removes what a predecessor left, deepest first. Its processes died with it, but for one whose bwrap had not
+// yet got as far as tying it to its own life.
 func sweepCgroup(dir string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
@@ -179,7 +180,10 @@ func sweepCgroup(dir string) {
 			sweepCgroup(filepath.Join(dir, e.Name()))
 		}
 	}
-	_ = syscall.Rmdir(dir)
+	if syscall.Rmdir(dir) != nil && exists(dir) {
+		killCgroup(dir)
+		removeCgroup(dir)
+	}
 }
 
 // killCgroup kills every process of a group, again until none is left or a second is over: a process may fork meanwhile.

@@ -29,6 +29,9 @@ func (w *Workspace) MakeDir(name string) error {
 	return nil
 }
 
+// Full reports whether the workspace's filesystem has no room left.
+func (w *Workspace) Full() bool { return w.full() }
+
 // RegularFiles lists the regular files directly in a directory of the workspace, at most limit entries of whatever kind being
 // looked at. A directory that isn't there has none.
 func (w *Workspace) RegularFiles(name string, limit int) ([]fs.FileInfo, error) {

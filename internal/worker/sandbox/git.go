@@ -113,6 +113,9 @@ func (w *Workspace) clone(ctx context.Context, p CloneParams, rem remote) error 
 		if exit.DiskFull || saysDiskFull(said) {
 			return fmt.Errorf("clone %s: %w: %s", r.Name, ErrDiskFull, said)
 		}
+		if rem.scheme == "file" && w.sb.root && strings.Contains(said, "does not appear to be a git repository") {
+			said += fmt.Sprintf(" (uid %d, which a root worker runs sandboxes as, must be able to read it)", w.sb.opts.UID)
+		}
 		return fmt.Errorf("clone %s: git %s: %s", r.Name, exit, said)
 	}
 	return nil

@@ -62,8 +62,21 @@ func TestCloneIntoTheWorkingDirectoryItself(t *testing.T) {
 	repo := makeRepository(t, nil)
 	w := newWorkspace(t, fileRoot(repo))
 	require.NoError(t, w.Clone(t.Context(), CloneParams{Repository: wire.Repository{Name: "repo", URL: repo, Dir: "."}}))
-	out, _ := sh(t, w, "cat README; git status --short")
-	require.Equal(t, "hello", out)
+	require.NoError(t, os.RemoveAll(repo))
+	out, _ := sh(t, w, "cat README; git status --short; ls -A /srv/repositories 2>/dev/null")
+	require.Equal(t, "hello", out, "a source that is gone doesn't end the session")
+}
+
+func TestARepositoryTheSandboxMayNotReadSaysSo(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only a root worker runs sandboxes as another user")
+	}
+	repo := makeRepository(t, nil)
+	require.NoError(t, os.Chmod(filepath.Join(repo, ".git"), 0o700))
+	w := newWorkspace(t, fileRoot(repo))
+	err := w.Clone(t.Context(), CloneParams{Repository: wire.Repository{Name: "r", URL: repo, Dir: "r"}})
+	require.ErrorContains(t, err, "must be able to read it")
 }
 
 func TestFileRepositoriesOutsideTheListedRootsAreRefused(t *testing.T) {

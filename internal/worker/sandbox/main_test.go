@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,10 +31,15 @@ func TestMain(m *testing.M) {
 			os.Exit(CredentialHelper(os.Args[2:]))
 		case "test-worker":
 			os.Exit(testWorker(os.Args[2]))
+		case "test-umask":
+			syscall.Umask(0o077)
+			os.Exit(testUmask(os.Args[2]))
 		case "test-tool":
 			os.Exit(testTool(os.Args[2:]))
 		}
 	}
+	// What tests make on the machine is read by the sandbox's user. That Sandbox itself does not depend on it is TestUmaskOfTheWorkerDoesntShutTheSandboxOut.
+	syscall.Umask(0o022)
 	goleak.VerifyTestMain(m)
 }
 

@@ -176,18 +176,20 @@ func (r *Running) Wait() (Exit, error) {
 // Done is closed when the process and all its children have ended.
 func (r *Running) Done() <-chan struct{} { return r.done }
 
-// Kill ends the process and all its children at once, frozen or not. It doesn't wait.
+// Kill ends the process and all its children at once, frozen or not.
 func (r *Running) Kill() {
 	r.killed.Store(true)
-	r.killTree()
+	if _, none := r.group.(noLeaf); none {
+		killTree(r.cmd.Process)
+	}
+	r.killGroup()
 }
 
-func (r *Running) killTree() {
-	if r.cmd.Process != nil {
-		_ = r.cmd.Process.Kill()
-		if r.ws.sb.opts.Mode == ModeNone {
-			_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
-		}
+// killGroup kills what the kernel ties together: bwrap and its pid namespace, a process group, a cgroup.
+func (r *Running) killGroup() {
+	_ = r.cmd.Process.Kill()
+	if r.ws.sb.opts.Mode == ModeNone {
+		_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
 	}
 	r.group.kill()
 }
@@ -196,7 +198,7 @@ func (r *Running) wait() {
 	defer close(r.done)
 	setup := r.readStatus()
 	err := r.cmd.Wait()
-	r.killTree() // children that left the process group, in the modes without a pid namespace
+	r.killGroup() // children that left the process group, in the modes without a pid namespace
 	r.exit = r.ending(setup)
 	var exitErr *exec.ExitError
 	if err != nil && !errors.As(err, &exitErr) && !errors.Is(err, exec.ErrWaitDelay) && !r.killed.Load() {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gantry/internal/platform/clock"
 	"gantry/internal/wire"
 )
 
@@ -227,6 +228,38 @@ func TestFreezeBySignalsWhereThereIsNoFreezer(t *testing.T) {
 	}
 }
 
+func TestKillRightAfterTheStartLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"cgroups", "none"} {
+		s := newSandbox(t)
+		if name == "none" {
+			s.cgroups.close()
+			s.cgroups = noCgroups{}
+		}
+		w, err := s.Workspace("s1")
+		require.NoError(t, err)
+		mark := "87" + strconv.Itoa(os.Getpid())
+		for i := range 60 {
+			r, err := w.Start(t.Context(), Process{Args: []string{"sleep", mark}})
+			require.NoError(t, err)
+			_ = clock.Sleep(t.Context(), time.Duration(i%12)*500*time.Microsecond)
+			r.Kill()
+			exit, err := r.Wait()
+			require.NoError(t, err)
+			require.Equal(t, ReasonKilled, exit.Reason)
+		}
+		eventually(t, func() bool {
+			lists, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+			for _, l := range lists {
+				if b, _ := os.ReadFile(l); bytes.Contains(b, []byte("sleep\x00"+mark)) {
+					return false
+				}
+			}
+			return true
+		}, "none is left: "+name)
+	}
+}
+
 func TestSignalReachesTheProgram(t *testing.T) {
 	t.Parallel()
 	for _, net := range []string{NetNone, NetProxy} {
@@ -337,4 +370,34 @@ func TestProcessesDieWithTheirWorker(t *testing.T) {
 	out, exit := sh(t, w, "cat /work/alive")
 	require.True(t, exit.OK())
 	require.Equal(t, strings.TrimSpace(string(before)), out)
+}
+
+// testUmask runs a program under a worker that keeps everything to itself.
+func testUmask(root string) int {
+	self, _ := os.Executable()
+	s, err := New(Options{Root: root, Self: self})
+	if err != nil {
+		return complain(1, err)
+	}
+	defer s.Close()
+	w, err := s.Workspace("s1")
+	if err != nil {
+		return complain(1, err)
+	}
+	if err := w.WriteFile("a/b", strings.NewReader("x"), 1, 0o600); err != nil {
+		return complain(1, err)
+	}
+	exit, err := w.Run(context.Background(), Process{Args: []string{"sh", "-c", "whoami && cat /work/a/b && ls /etc/ssl /run/gantry && touch /work/x /tmp/x ~/x && git --version"}, Stdout: os.Stderr, Stderr: os.Stderr})
+	if err != nil {
+		return complain(1, err)
+	}
+	return exit.Code
+}
+
+func TestUmaskOfTheWorkerDoesntShutTheSandboxOut(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	out, err := exec.Command(o.Self, "test-umask", o.Root).CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Contains(t, string(out), "agent")
 }

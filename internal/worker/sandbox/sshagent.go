@@ -47,6 +47,9 @@ func (w *Workspace) offerKey(reply wire.CredentialReply) ([]string, func(), erro
 	if err := os.WriteFile(file, []byte(reply.KnownHosts+"\n"), 0o644); err != nil { //nolint:gosec // public, read inside
 		return nil, none, diskError(err)
 	}
+	if err := os.Chmod(file, 0o644); err != nil { //nolint:gosec // whatever the worker's umask is
+		return nil, none, err
+	}
 	signer := &oneSignature{Agent: ring}
 	// ssh keeps this connection until it is logged in.
 	stop, err := w.serve(sshAgentSocket, time.Minute, func(c net.Conn) { _ = agent.ServeAgent(signer, c) })

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"gantry/internal/platform/clock"
 )
 
 // signalTree stops or continues a process and all its children, where there is no freezer. It looks again until it finds nobody
@@ -31,6 +34,28 @@ func signalTree(pid int, stop bool) error {
 		}
 	}
 	return fmt.Errorf("processes of %d are made faster than they can be stopped", pid)
+}
+
+// killTree kills a process and all its descendants, where there is no cgroup that names them. bwrap's first child is tied to bwrap's
+// life only once it has been set up, so bwrap is stopped first: it can then neither make that child nor leave it behind unseen.
+func killTree(p *os.Process) {
+	if p.Signal(syscall.SIGSTOP) != nil {
+		return // it has ended
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for !stopped(p.Pid) && clock.Sleep(ctx, time.Millisecond) {
+	}
+	for _, pid := range tree(p.Pid) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// stopped reports whether a process is stopped or no more.
+func stopped(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, ok := strings.Cut(string(b), ") ")
+	return err != nil || !ok || strings.ContainsAny(rest[:1], "TtZX")
 }
 
 // tree gives a process and all its descendants, parents first.

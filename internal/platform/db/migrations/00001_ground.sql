@@ -25,6 +25,7 @@ CREATE TABLE organizations (
 	deleted_at            BIGINT
 );
 CREATE INDEX organizations_page ON organizations (created_at, org_id) WHERE deleted_at IS NULL;
+CREATE INDEX organizations_deleted ON organizations (org_id) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE users (
 	user_id    TEXT PRIMARY KEY,
@@ -174,6 +175,7 @@ CREATE INDEX sessions_schedule ON sessions (schedule_id, created_at, session_id)
 CREATE INDEX sessions_user ON sessions (org_id, user_id, created_at, session_id) WHERE user_id IS NOT NULL;
 CREATE INDEX sessions_service_user ON sessions (org_id, service_user_id, created_at, session_id) WHERE service_user_id IS NOT NULL;
 CREATE INDEX sessions_idle ON sessions (idle_since) WHERE idle_since IS NOT NULL;
+CREATE INDEX sessions_live ON sessions (org_id) WHERE ended_at IS NULL;
 CREATE INDEX sessions_waiting ON sessions (status) WHERE status IN ('new', 'claimed', 'resuming');
 
 CREATE TABLE session_tags (
@@ -274,6 +276,7 @@ CREATE TABLE queue (
 CREATE INDEX queue_pending ON queue (outpost_id, org_id, enqueued_at, session_id) WHERE phase = 'pending';
 CREATE INDEX queue_oldest ON queue (enqueued_at) WHERE phase = 'pending';
 CREATE INDEX queue_leases ON queue (lease_until) WHERE phase = 'claimed';
+CREATE INDEX queue_claimed ON queue (outpost_id, acceptor_id) WHERE phase = 'claimed';
 CREATE INDEX queue_watch ON queue (outpost_id, updated_at, session_id);
 CREATE UNIQUE INDEX queue_token ON queue (token_hash) WHERE token_hash IS NOT NULL;
 
@@ -299,7 +302,6 @@ CREATE TABLE hypervisors (
 	last_heartbeat BIGINT NOT NULL,
 	drain          BIGINT NOT NULL, -- asked for by an operator
 	draining       BIGINT NOT NULL, -- said by the worker
-	ended_at       BIGINT,
 	instance       TEXT NOT NULL -- names the worker's process
 );
 CREATE INDEX hypervisors_page ON hypervisors (created_at, hypervisor_id);

@@ -1,0 +1,298 @@
+package servertest_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"gantry/internal/access"
+	"gantry/internal/fleet"
+	"gantry/internal/kit/kittest"
+	"gantry/internal/platform/config"
+	"gantry/internal/servertest"
+	"gantry/internal/session"
+)
+
+var noAddr netip.Addr
+
+// bad is a call with one thing wrong. field is what a 422 has to name, empty when the body as a whole is wrong.
+type bad struct {
+	what, field string
+	*call
+}
+
+// raw is a JSON text that no Go value gives.
+type raw string
+
+func (r raw) MarshalJSON() ([]byte, error) { return []byte(r), nil }
+
+const long = 100_000
+
+// wrongTexts go into paths and queries: they are not escaped again.
+var wrongTexts = []string{
+	"", "x", "-1", "0", "1", "201", "1.5", "1e5", "1e400", "NaN", "Infinity", "true", "null", "99999999999999999999", "-99999999999999999999",
+	"9223372036854775807", "%00", "a%00b", "%ff", "%c3%28", "%ed%a0%80", "..%2f..%2fetc%2fpasswd", "%27%3b%20DROP%20TABLE%20sessions%3b--",
+	"%f0%9f%92%a5", "devin-devin-", "~", "%7b%22a%22%3a1%7d", strings.Repeat("x", 5000), "a,,b,", "%25", "%0d%0aX:%20y",
+}
+
+// wrongValues go into JSON.
+var wrongValues = []any{
+	nil, "", " ", "x", "a\x00b", strings.Repeat("x", long), "💥", "-1", 0, -1, 1.5, true, raw("1e308"), raw("1e400"), raw("9223372036854775807"),
+	raw("9223372036854775808"), raw("-9223372036854775809"), raw(`"\ud800"`), raw("\"\xff\xfe\""), []any{}, []any{nil}, []any{1}, []any{"a\x00"},
+	[]any{[]any{}}, []any{object{}}, object{}, object{"": ""}, object{"a\x00": 1}, object{"$ref": "http://127.0.0.1/"},
+	raw(strings.Repeat("[", 500) + strings.Repeat("]", 500)), raw(strings.Repeat(`{"a":`, 500) + "1" + strings.Repeat("}", 500)),
+}
+
+// wrongBodies stand in for a whole body.
+var wrongBodies = []string{
+	"", "{", "}", "null", "[]", `"x"`, "1", "true", "{}{}", "{} x", "\xff\xfe", "\xef\xbb\xbf{}", "{\"a\"}", "{'a':1}", "<xml/>", "a=b&c=d", "{\"a\":\"\x01\"}",
+	strings.Repeat("[", 50_000), strings.Repeat(`{"a":`, 50_000), strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
+}
+
+// badCalls are all wrong calls of an operation. base is a right one; foreign are texts that name another tenant's things.
+func badCalls(t testing.TB, base *call, foreign []string) []bad {
+	t.Helper()
+	var out []bad
+	add := func(what, field string, change func(*call)) {
+		c := *base
+		c.path, c.query, c.header = maps.Clone(base.path), url.Values(maps.Clone(base.query)), maps.Clone(base.header)
+		change(&c)
+		out = append(out, bad{what, field, &c})
+	}
+	escaped := make([]string, len(foreign))
+	for i, f := range foreign {
+		escaped[i] = url.PathEscape(f)
+	}
+	for _, p := range params(base.op, "path") {
+		for _, v := range slices.Concat(wrongTexts[1:], escaped) {
+			add("path "+p.name+"="+v, "", func(c *call) { c.path[p.name] = "raw:" + v })
+		}
+	}
+	for _, p := range params(base.op, "query") {
+		for _, v := range slices.Concat(wrongTexts, []string{"%zz", "%"}, escaped) {
+			for _, form := range []string{"%s=%s", "qs[%s]=%s", "%[1]s=%[2]s&%[1]s=%[2]s"} {
+				rest := url.Values(maps.Clone(base.query))
+				rest.Del(p.name)
+				q := fmt.Sprintf(form, p.name, v) + "&" + rest.Encode()
+				add("query "+q[:min(80, len(q))], p.name, func(c *call) { c.rawQuery = q })
+			}
+		}
+	}
+	for _, q := range []string{"qs=x", "qs={", "qs[", "qs[first", "qs=%7B%22first%22%3A%7B%7D%7D", "%zz=1", "&&&=&", "=", "qs=" + strings.Repeat("[", 5000)} {
+		add("query "+q, "", func(c *call) { c.rawQuery = q })
+	}
+	if _, schema := bodyOf(base.op); schema != nil {
+		badBodies(t, base, schema, foreign, add)
+	}
+	for _, p := range params(base.op, "header") {
+		for _, v := range []string{"", strings.Repeat("x", 5000), "a b", "\xff", "1"} {
+			add("header "+p.name, p.name, func(c *call) { c.header[p.name] = v })
+		}
+	}
+	return out
+}
+
+func badBodies(t testing.TB, base *call, schema object, foreign []string, add func(what, field string, change func(*call))) {
+	t.Helper()
+	for _, b := range wrongBodies {
+		add("body "+b[:min(20, len(b))], "", func(c *call) { c.body = []byte(b) })
+	}
+	for _, k := range []string{"", "text/plain", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data", "x/y; z", "application/json; charset=latin1", "\xff"} {
+		add("content type "+k, "", func(c *call) { c.contentType = k })
+	}
+	for n := range 4 {
+		add("truncated body", "", func(c *call) { c.body = c.body[:len(c.body)*n/4] })
+	}
+	add("compressed", "", func(c *call) { c.header["Content-Encoding"] = "gzip" })
+	var members object
+	if json.Unmarshal(base.body, &members) != nil {
+		return
+	}
+	properties, _ := schema["properties"].(object)
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		values := slices.Clone(wrongValues)
+		for _, f := range foreign {
+			values = append(values, f, []any{f}, object{"id": f})
+		}
+		p := resolve(base.op, properties[name].(object))
+		if items, ok := p["items"].(object); ok { // one level down
+			inner, _ := resolve(base.op, items)["properties"].(object)
+			for member := range inner {
+				for _, v := range wrongValues {
+					element, _ := value(base.op, items, true).(object)
+					element[member] = v
+					values = append(values, []any{element})
+				}
+			}
+		}
+		for _, v := range values {
+			with := maps.Clone(members)
+			with[name] = v
+			text, err := json.Marshal(with)
+			require.NoError(t, err)
+			add(fmt.Sprintf("%s=%.60s", name, fmt.Sprint(v)), name, func(c *call) { c.body = text })
+		}
+		without := maps.Clone(members)
+		delete(without, name)
+		text, err := json.Marshal(without)
+		require.NoError(t, err)
+		add("without "+name, name, func(c *call) { c.body = text })
+		doubled := []byte(fmt.Sprintf(`{"%s":[],"%s":{},`, name, name) + string(base.body[1:]))
+		add("doubled "+name, "", func(c *call) { c.body = doubled })
+	}
+}
+
+// complete gives a call every member of its body that the server takes from a stranger: members that it refuses are left out again.
+func complete(t testing.TB, s *servertest.Server, c *call, key string) *call {
+	t.Helper()
+	kind, schema := bodyOf(c.op)
+	if kind != "application/json" {
+		return c
+	}
+	members, ok := value(c.op, schema, true).(object)
+	if !ok {
+		return c
+	}
+	for range len(members) {
+		c.setBody(t, members)
+		a := s.Send(t, c.request(t, key))
+		if a.Status != http.StatusUnprocessableEntity && a.Status != http.StatusNotFound && a.Status != http.StatusBadRequest {
+			break
+		}
+		named := ""
+		for name := range members {
+			if strings.Contains(a.Body, `"`+name+`"`) || strings.Contains(a.Body, name+":") {
+				named = name
+			}
+		}
+		if named == "" || slices.Contains(list[string](schema["required"]), named) {
+			break
+		}
+		delete(members, named)
+	}
+	c.setBody(t, members)
+	return c
+}
+
+// judge gives what is wrong with the answer to bad input, empty when nothing is.
+func (b bad) judge(a kittest.Answer, mark string) string {
+	headers := fmt.Sprint(a.Header)
+	switch {
+	case a.Status >= 500:
+		return "fails"
+	case a.Status == http.StatusUnauthorized:
+		return "forgets who asks"
+	case strings.Contains(a.Body, mark), strings.Contains(headers, mark):
+		return "shows another tenant's data"
+	case a.Status != http.StatusUnprocessableEntity:
+		return ""
+	case !strings.Contains(a.Body, b.field):
+		return "doesn't name " + b.field
+	case a.Header.Get("Content-Type") != "application/problem+json":
+		return "" // the one-field form says it in its text
+	}
+	var p struct {
+		Detail string `json:"detail"`
+		Errors []struct {
+			Loc []any  `json:"loc"`
+			Msg string `json:"msg"`
+		} `json:"errors"`
+	}
+	if err := json.Unmarshal([]byte(a.Body), &p); err != nil || p.Detail == "" || len(p.Errors) == 0 {
+		return "tells no fields"
+	}
+	for _, e := range p.Errors {
+		if len(e.Loc) == 0 || e.Msg == "" || strings.Contains(e.Msg, "Go ") {
+			return "tells a field badly"
+		}
+	}
+	return ""
+}
+
+func TestBadInputIsRefusedByNameAndNeverShowsAnotherTenant(t *testing.T) {
+	t.Parallel()
+	o := servertest.Options{Configure: func(c *config.Serve) { c.UnknownKeyLimit = 1 << 20 }}
+	servertest.Each(t, o, func(t *testing.T, s *servertest.Server) {
+		const mark = "zebra7f3a"
+		other := newTenant(t, s, mark)
+		foreign := append(slices.Clone(other.ids), "devin-"+other.sessions[0], other.attachmentURL+"x", mark[:4])
+		mine, admin := s.NewKey(t, s.Org, access.RoleOrgAdmin).Token, s.Admin.Token.Reveal()
+		worker := s.WorkerKey(t, s.Org)
+		before, sent := other.picture(t, s), 0
+		var wrong []string
+		for _, op := range s.Checker().Operations {
+			key, named := admin, []string(nil)
+			takes := list[string](op.Spec["x-credential"])
+			base := valid(t, op, s.Org)
+			switch {
+			case slices.Contains(takes, "connect"):
+				base.path["session_id"], key = claimed(t, s)
+				named = foreign
+			case slices.Equal(takes, []string{"worker"}):
+				key, named = worker, foreign
+			case !strings.Contains(op.Path, "/enterprise/") && strings.Contains(op.Path, "{org_id}"):
+				key, named = mine, foreign
+			}
+			if strings.HasSuffix(op.Path, "/commands") {
+				continue // a stream; its one parameter is read like any other
+			}
+			for _, b := range badCalls(t, complete(t, s, base, key), named) {
+				sent++
+				a := s.Send(t, b.request(t, key))
+				if what := b.judge(a, mark); what != "" {
+					wrong = append(wrong, fmt.Sprintf("%s %s with %s %s: %d %.300s", op.Method, op.Path, b.what, what, a.Status, a.Body))
+				}
+			}
+		}
+		require.Empty(t, strings.Join(wrong[:min(50, len(wrong))], "\n"), "%d of %d requests", len(wrong), sent)
+		require.Greater(t, sent, 10_000)
+		require.Equal(t, before, other.picture(t, s), "somebody else's organization changed")
+		require.NotContains(t, s.Log(), `"level":"ERROR"`)
+		for _, token := range []string{mine, admin, worker, other.admin.Token} {
+			require.NotContains(t, s.Log(), token)
+		}
+	})
+}
+
+// claimed makes a session and claims it, and gives the connect token.
+func claimed(t testing.TB, s *servertest.Server) (sessionID, token string) {
+	t.Helper()
+	_, err := s.Sessions.Create(t.Context(), s.Root(), session.CreateParams{OrgID: s.Org, Prompt: "wait"})
+	require.NoError(t, err)
+	who := access.Subject{Kind: access.Worker, ID: "w", Outposts: []string{fleet.DefaultOutpost}, WorkerOrgs: []string{s.Org}}
+	c, ok, err := s.Sessions.ClaimNext(t.Context(), who, fleet.DefaultOutpost, "w")
+	require.NoError(t, err)
+	require.True(t, ok)
+	return c.SessionID, c.Token
+}
+
+func TestABodyLargerThanAllowedIsRefusedBeforeItIsRead(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t, servertest.Options{})
+	for _, op := range s.Checker().Operations {
+		if kind, _ := bodyOf(op); kind != "application/json" || slices.Contains(list[string](op.Spec["x-credential"]), "connect") {
+			continue
+		}
+		c := valid(t, op, s.Org)
+		c.body = bytes.Repeat([]byte(" "), 33<<20)
+		key := s.Admin.Token.Reveal()
+		if slices.Equal(list[string](op.Spec["x-credential"]), []string{"worker"}) {
+			key = s.WorkerKey(t)
+		}
+		for _, length := range []int64{int64(len(c.body)), -1} { // told, and not told
+			r := c.request(t, key)
+			r.ContentLength = length
+			a := s.Send(t, r)
+			require.Equal(t, http.StatusRequestEntityTooLarge, a.Status, "%s %s: %s", op.Method, op.Path, a.Body)
+		}
+	}
+}

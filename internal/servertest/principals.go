@@ -1,0 +1,135 @@
+package servertest
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gantry/internal/access"
+	"gantry/internal/fleet"
+	"gantry/internal/member"
+	"gantry/internal/org"
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/id"
+)
+
+// root may do everything: tests make their principals with it.
+func root() access.Subject {
+	all := make([]access.Permission, 0, len(access.Catalogue()))
+	for _, e := range access.Catalogue() {
+		all = append(all, e.Permission)
+	}
+	return access.As("test", all...)
+}
+
+// Root is a subject that may do everything, for calls of use cases.
+func (s *Server) Root() access.Subject { return root() }
+
+// exec runs statements in one transaction.
+func (s *Server) exec(t testing.TB, do func(ctx context.Context, tx *db.Tx) error) {
+	t.Helper()
+	require.NoError(t, s.DB.Write(t.Context(), do))
+}
+
+// NewOrg makes an organization.
+func (s *Server) NewOrg(t testing.TB, name string) string {
+	t.Helper()
+	o, err := s.Orgs.Create(t.Context(), root(), org.CreateParams{Name: name})
+	require.NoError(t, err)
+	return o.ID
+}
+
+// NewRole makes a custom role of exactly these permissions. Gantry's API makes none (contract/behaviour.md §2.4.4).
+func (s *Server) NewRole(t testing.TB, scope access.Scope, ps ...access.Permission) string {
+	t.Helper()
+	names := make([]string, len(ps))
+	for i, p := range ps {
+		names[i] = p.String()
+	}
+	text, err := json.Marshal(names)
+	require.NoError(t, err)
+	roleID := id.New(id.Role)
+	s.exec(t, func(ctx context.Context, tx *db.Tx) error {
+		_, err := db.Exec(ctx, tx, `INSERT INTO roles (role_id, role_name, role_type, permissions, is_builtin, created_at)
+			VALUES ($1, $1, $2, $3, 0, 0)`, roleID, string(scope), string(text))
+		return err
+	})
+	return roleID
+}
+
+// Key is a service user's key.
+type Key struct {
+	Token         string
+	ServiceUserID string
+	KeyID         string
+}
+
+const year = 365 * 24 * 60 * 60
+
+// NewKey makes a service user with a role and gives its key. orgID is the organization that both belong to, empty for the enterprise.
+func (s *Server) NewKey(t testing.TB, orgID, roleID string) Key {
+	t.Helper()
+	u, k, err := s.Members.Provision(t.Context(), root(), member.ProvisionParams{OrgID: orgID, Name: "robot", RoleID: roleID, TTLSeconds: year})
+	require.NoError(t, err)
+	return Key{Token: k.Token.Reveal(), ServiceUserID: u.ID, KeyID: k.ID}
+}
+
+// Give gives a service user of enterprise scope a role in an organization.
+func (s *Server) Give(t testing.TB, k Key, orgID, roleID string) {
+	t.Helper()
+	_, err := s.Members.AssignRole(t.Context(), root(), member.RoleParams{OrgID: orgID, ServiceUserID: k.ServiceUserID, RoleID: roleID})
+	require.NoError(t, err)
+}
+
+// Revoked makes a key and revokes it.
+func (s *Server) Revoked(t testing.TB, orgID, roleID string) string {
+	t.Helper()
+	k := s.NewKey(t, orgID, roleID)
+	_, err := s.Members.RevokeKey(t.Context(), root(), k.ServiceUserID, k.KeyID)
+	require.NoError(t, err)
+	return k.Token
+}
+
+// Expired makes a key that ended a minute ago.
+func (s *Server) Expired(t testing.TB, orgID, roleID string) string {
+	t.Helper()
+	k := s.NewKey(t, orgID, roleID)
+	s.exec(t, func(ctx context.Context, tx *db.Tx) error {
+		_, err := db.Exec(ctx, tx, `UPDATE api_keys SET expires_at = $1 WHERE api_key_id = $2`,
+			s.DB.Clock().Now().Add(-time.Minute).UnixMilli(), k.KeyID)
+		return err
+	})
+	return k.Token
+}
+
+// NewPerson makes a person with a role and gives their id and a personal key.
+func (s *Server) NewPerson(t testing.TB, email, orgID, roleID string) (userID, token string) {
+	t.Helper()
+	userID, token = id.New(id.User), id.NewKey(id.KeyService)
+	s.exec(t, func(ctx context.Context, tx *db.Tx) error {
+		if _, err := db.Exec(ctx, tx, `INSERT INTO users (user_id, email, name, created_at) VALUES ($1, $2, $2, 0)`, userID, email); err != nil {
+			return err
+		}
+		if _, err := db.Exec(ctx, tx, `INSERT INTO role_assignments (principal_id, org_id, principal_kind, role_id, created_at)
+			VALUES ($1, $2, 'user', $3, 0)`, userID, orgID, roleID); err != nil {
+			return err
+		}
+		_, err := db.Exec(ctx, tx, `INSERT INTO api_keys (api_key_id, principal_id, name, hash, created_at) VALUES ($1, $2, 'laptop', $3, 0)`,
+			id.New(id.APIKey), userID, id.HashKey(token))
+		return err
+	})
+	return userID, token
+}
+
+// WorkerKey makes a key for workers of the default outpost. Without orgs it is good for every organization.
+func (s *Server) WorkerKey(t testing.TB, orgs ...string) string {
+	t.Helper()
+	_, token, err := s.Members.CreateWorkerKey(t.Context(), root(), member.WorkerKeyParams{
+		Name: "worker", Outposts: []string{fleet.DefaultOutpost}, Orgs: orgs,
+	})
+	require.NoError(t, err)
+	return token.Reveal()
+}

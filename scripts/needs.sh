@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Installs what the tests need and is missing, where that is allowed, and says what stays away and what is skipped for it.
+set -euo pipefail
+
+missing=()
+command -v git >/dev/null || missing+=(git)
+command -v bwrap >/dev/null || missing+=(bubblewrap)
+[ -n "$(find /usr/lib/postgresql -name initdb 2>/dev/null)" ] || command -v initdb >/dev/null || missing+=(postgresql)
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	echo "installing ${missing[*]}" >&2
+	# The package would start a server of its own; ours is a throw-away one.
+	if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+		mkdir -p /etc/postgresql-common
+		echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	if apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; then
+		exit 0
+	fi
+	echo "apt-get could not install ${missing[*]}" >&2
+else
+	echo "not root, or no apt-get: ${missing[*]} can't be installed here" >&2
+fi
+for m in "${missing[@]}"; do
+	case $m in
+	git) echo "skipped for want of git: the tests that clone" ;;
+	bubblewrap) echo "skipped for want of bubblewrap: the sandbox's tests and every session that runs in one" ;;
+	postgresql) echo "skipped for want of PostgreSQL: the PostgreSQL half of every test that runs on both engines" ;;
+	esac
+done >&2
