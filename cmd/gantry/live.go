@@ -115,7 +115,8 @@ func (l *live) draw() {
 		return
 	}
 	l.frame++
-	text := fmt.Sprintf("%c %s · %s · %s ACU", frames[l.frame%len(frames)], l.at, span(l.clock.Since(l.begun).Truncate(time.Second)), acus(l.acus))
+	// What it is at comes last: it may be cut.
+	text := fmt.Sprintf("%c %s · %s ACU · %s", frames[l.frame%len(frames)], span(l.clock.Since(l.begun).Truncate(time.Second)), acus(l.acus), l.at)
 	_, _ = io.WriteString(l.out, "\r\x1b[K"+shorten(text, l.width-1)) // a lost frame is no loss
 	l.shown = true
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -144,19 +145,16 @@ func admitNull(v any) {
 }
 
 func contains(list []any, v any) bool {
-	for _, e := range list {
-		if e == v {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(list, v)
 }
 
 // errorResponses describes the refusals that any operation may answer with, in the version's form.
 func (a *API) errorResponses(op *operation, into map[string]*huma.Response) {
 	codes := []string{"401", "403", "404", "422", "429", "default"}
-	texts := []string{"No valid credential.", "The credential lacks the permission.", "Unknown, or not to be seen.", "A field is wrong.",
-		"Too many requests; not processed.", "Any other error."}
+	texts := []string{
+		"No valid credential.", "The credential lacks the permission.", "Unknown, or not to be seen.", "A field is wrong.",
+		"Too many requests; not processed.", "Any other error.",
+	}
 	for i, code := range codes {
 		if into[code] != nil || (op.public && (code == "401" || code == "403")) {
 			continue

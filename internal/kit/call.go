@@ -38,7 +38,7 @@ func (c *call) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-var noCall = &call{Context: context.Background()}
+var noCall = &call{Context: context.Background()} //nolint:forbidigo // there is no caller
 
 // callOf finds the call of a request. Outside of one it gives an empty call that nobody may change.
 func callOf(ctx context.Context) *call {
@@ -75,6 +75,7 @@ func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
 func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return logHandler{h.Handler.WithAttrs(attrs)}
 }
+
 func (h logHandler) WithGroup(name string) slog.Handler { return logHandler{h.Handler.WithGroup(name)} }
 
 // writer notes what was answered, and keeps a copy while an Idempotency-Key's first request runs.

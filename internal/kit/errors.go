@@ -166,16 +166,16 @@ var statusOf = map[fault.Kind]int{
 
 // toError turns what a use case returned into what leaves. Causes go to the log.
 func (k *Kit) toError(c *call, form Form, err error) *Error {
-	var done *Error
-	if errors.As(err, &done) {
+	if done, ok := errors.AsType[*Error](err); ok {
 		e := *done
 		e.form, e.instance = form, c.path
 		return &e
 	}
-	var big *http.MaxBytesError
-	if errors.As(err, &big) {
-		return &Error{form: form, status: http.StatusRequestEntityTooLarge, instance: c.path,
-			detail: "the request body is larger than " + strconv.FormatInt(big.Limit, 10) + " bytes"}
+	if big, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return &Error{
+			form: form, status: http.StatusRequestEntityTooLarge, instance: c.path,
+			detail: "the request body is larger than " + strconv.FormatInt(big.Limit, 10) + " bytes",
+		}
 	}
 	if c.Err() != nil && errors.Is(err, context.Canceled) {
 		return &Error{form: form, status: statusClientGone, detail: "the client closed the request", instance: c.path}

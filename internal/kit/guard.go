@@ -105,8 +105,10 @@ func (o *operation) findOrg(c *call, r *http.Request) error {
 			return nil
 		}
 		if c.subject.OrgID == "" {
-			return &fault.Error{Kind: fault.Invalid, Message: "org_id: name the organization in the path; this credential belongs to none",
-				Fields: []fault.Field{{Loc: []string{"path", "org_id"}, Message: "Field required", Type: "missing"}}}
+			return &fault.Error{
+				Kind: fault.Invalid, Message: "org_id: name the organization in the path; this credential belongs to none",
+				Fields: []fault.Field{{Loc: []string{"path", "org_id"}, Message: "Field required", Type: "missing"}},
+			}
 		}
 		c.org = c.subject.OrgID
 		r.SetPathValue("org_id", c.org)
@@ -154,8 +156,10 @@ func (o *operation) check(c *call) error {
 // prepare makes path, query and body readable for huma: lenient forms become the declared ones, and what no engine can store is refused.
 func (o *operation) prepare(c *call, r *http.Request, w http.ResponseWriter) error {
 	if !storable(r.URL.Path) {
-		return &fault.Error{Kind: fault.Invalid, Message: "path: not valid text",
-			Fields: []fault.Field{{Loc: []string{"path"}, Message: "not valid UTF-8 text", Type: "value_error"}}}
+		return &fault.Error{
+			Kind: fault.Invalid, Message: "path: not valid text",
+			Fields: []fault.Field{{Loc: []string{"path"}, Message: "not valid UTF-8 text", Type: "value_error"}},
+		}
 	}
 	if r.URL.RawQuery != "" {
 		q, err := o.query.normalise(r.URL.RawQuery)

@@ -68,8 +68,10 @@ func (i *idempotency) run(c *call, r *http.Request, next func()) error {
 }
 
 func invalidKey(msg string) error {
-	return &fault.Error{Kind: fault.Invalid, Message: "idempotency-key: " + msg,
-		Fields: []fault.Field{{Loc: []string{"header", "idempotency-key"}, Message: msg, Type: "value_error"}}}
+	return &fault.Error{
+		Kind: fault.Invalid, Message: "idempotency-key: " + msg,
+		Fields: []fault.Field{{Loc: []string{"header", "idempotency-key"}, Message: msg, Type: "value_error"}},
+	}
 }
 
 // hashBody reads the body and puts it back. An upload is not read twice: its key alone tells that it is the same.

@@ -65,8 +65,10 @@ func (l *limiter) enter(s *access.Subject, stream bool, h http.Header) (*princip
 		count, most, what = &p.streams, l.limits.Streams, "streams"
 	}
 	if most >= 0 && *count >= most {
-		return nil, &fault.Error{Kind: fault.RateLimited, RetryAfter: time.Second,
-			Message: "more than " + strconv.Itoa(most) + " " + what + " at a time"}
+		return nil, &fault.Error{
+			Kind: fault.RateLimited, RetryAfter: time.Second,
+			Message: "more than " + strconv.Itoa(most) + " " + what + " at a time",
+		}
 	}
 	*count++
 	return p, nil

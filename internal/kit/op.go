@@ -3,6 +3,7 @@ package kit
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -121,14 +122,10 @@ func (a *API) declare(op *Op) *operation {
 		}
 	}
 	metadata := map[string]any{formKey: a.form}
-	for k, v := range h.Metadata {
-		metadata[k] = v
-	}
+	maps.Copy(metadata, h.Metadata)
 	h.Metadata = metadata
 	extensions := map[string]any{"x-permission": o.names(), "x-credential": o.credentials()}
-	for k, v := range h.Extensions {
-		extensions[k] = v
-	}
+	maps.Copy(extensions, h.Extensions)
 	h.Extensions = extensions
 	h.Description = strings.TrimSpace(h.Description + "\n\n" + o.sentence())
 	if !op.Public {
@@ -140,7 +137,7 @@ func (a *API) declare(op *Op) *operation {
 	a.errorResponses(o, h.Responses)
 	if op.Creates {
 		h.Parameters = append(h.Parameters, &huma.Param{
-			Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: "string", MinLength: ptr(1), MaxLength: ptr(maxIdempotencyKey)},
+			Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: "string", MinLength: new(1), MaxLength: new(maxIdempotencyKey)},
 			Description: "Makes a repeated request answer like the first instead of acting again, for a day.",
 		})
 	}
@@ -148,7 +145,8 @@ func (a *API) declare(op *Op) *operation {
 	return o
 }
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline
+func ptr[T any](v T) *T { return new(v) }
 
 // adopt takes from the document what only huma knew: the declared query parameters and the kind of body.
 func (a *API) adopt(o *operation) {

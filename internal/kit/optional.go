@@ -128,10 +128,10 @@ func nullable(r huma.Registry, t reflect.Type) *huma.Schema {
 	}
 	if c.Type == huma.TypeInteger {
 		if c.Minimum == nil {
-			c.Minimum = ptr(-maxExact)
+			c.Minimum = new(-maxExact)
 		}
 		if c.Maximum == nil {
-			c.Maximum = ptr(maxExact)
+			c.Maximum = new(maxExact)
 		}
 	}
 	return &c

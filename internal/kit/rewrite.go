@@ -51,7 +51,7 @@ func (k *Kit) rewrite(r *http.Request) {
 
 // longForm puts `~` before a collection that stands where an organization's id belongs.
 func longForm(path string) string {
-	at := 0
+	var at int
 	switch {
 	case strings.HasPrefix(path, v3Orgs):
 		at = len(v3Orgs)

@@ -31,12 +31,14 @@ func newStream(t *testing.T, change ...func(*kit.Options)) *streamHouse {
 	s := &streamHouse{house: newHouse(t, change...), wake: make(chan struct{})}
 	page := func(context.Context, access.Subject, *struct {
 		OrgID string `path:"org_id"`
-	}) (*kit.Page[string], error) {
+	},
+	) (*kit.Page[string], error) {
 		return &kit.Page[string]{Items: []string{"x"}}, nil
 	}
 	open := func(_ context.Context, _ access.Subject, in *struct {
 		OrgID string `path:"org_id"`
-	}) (kit.StreamFunc, error) {
+	},
+	) (kit.StreamFunc, error) {
 		if in.OrgID == orgB {
 			return nil, fault.New(fault.NotFound, "no events here")
 		}

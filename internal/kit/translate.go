@@ -37,8 +37,7 @@ func translate(ctx huma.Context, status int, msg string, errs []error) *Error {
 		if errors.As(err, &f) && f.Kind == fault.Invalid {
 			e.fields = append(e.fields, f.Fields...)
 		}
-		var d *huma.ErrorDetail
-		if errors.As(err, &d) {
+		if d, ok := errors.AsType[*huma.ErrorDetail](err); ok {
 			e.fields = append(e.fields, fieldOf(d))
 		}
 	}

@@ -226,9 +226,9 @@ func (v *Service) transcript(ctx context.Context, s *Session) ([]wire.Transcript
 		return nil, err
 	}
 	out := make([]wire.TranscriptEntry, 0, len(rows))
-	for i := len(rows) - 1; i >= 0; i-- {
-		if rows[i].command <= s.AckedCommand {
-			out = append(out, rows[i].TranscriptEntry)
+	for _, r := range slices.Backward(rows) {
+		if r.command <= s.AckedCommand {
+			out = append(out, r.TranscriptEntry)
 		}
 	}
 	return out, nil

@@ -63,18 +63,56 @@ func (v *Service) List(ctx context.Context, who access.Subject, f Filter, r page
 			return none, fault.InvalidQuery("origins", "must be of %s", strings.Join(Origins, ", "))
 		}
 	}
-	var w db.Where
-	f.where(&w)
-	if r.After != nil {
-		w.Add("(s.created_at, s.session_id) < (?, ?)", r.After[0], r.After[1])
-	}
-	query := `SELECT ` + aliased + ` FROM sessions s` + w.SQL() + ` ORDER BY s.created_at DESC, s.session_id DESC ` +
-		w.Number("LIMIT ?", r.Limit())
-	rows, err := db.All(ctx, v.DB.Reader(), scan, query, w.Args()...)
+	query, args := f.query(r)
+	rows, err := db.All(ctx, v.DB.Reader(), scan, query, args...)
 	if err != nil {
 		return none, err
 	}
 	return page.Cut(rows, r, func(s *Session) page.Position { return page.Position{s.CreatedAt.UnixMilli(), s.ID} }), nil
+}
+
+// query reads in the order of the index that fits. A single tag or repository of one organization leads itself, so that a rare one
+// doesn't cost a look at every session there ever was.
+func (f *Filter) query(r page.Request) (string, []any) {
+	var w db.Where
+	labels := []label{{"session_tags", "tag", f.Tags}, {"session_repos", "repo", f.RepoNames}}
+	from, lead := `sessions s`, "s"
+	for i, l := range labels {
+		if len(l.values) == 1 && f.OrgID != "" {
+			from, lead = l.table+` x JOIN sessions s ON s.session_id = x.session_id`, "x"
+			w.Add("x.org_id = ? AND x."+l.column+" = ?", f.OrgID, l.values[0])
+			labels = slices.Delete(labels, i, i+1)
+			break
+		}
+	}
+	f.where(&w)
+	for _, l := range labels {
+		l.where(&w)
+	}
+	if r.After != nil {
+		w.Add("("+lead+".created_at, "+lead+".session_id) < (?, ?)", r.After[0], r.After[1])
+	}
+	where := w.SQL()
+	limit := w.Number("LIMIT ?", r.Limit())
+	return `SELECT ` + aliased + ` FROM ` + from + where + ` ORDER BY ` + lead + `.created_at DESC, ` + lead + `.session_id DESC ` + limit, w.Args()
+}
+
+// label is a filter by rows beside the session's. Table and column are constants of this file.
+type label struct {
+	table, column string
+	values        []string
+}
+
+func (l label) where(w *db.Where) {
+	if len(l.values) == 0 {
+		return
+	}
+	args := make([]any, len(l.values))
+	for i, t := range l.values {
+		args[i] = t
+	}
+	w.Add("EXISTS (SELECT 1 FROM "+l.table+" y WHERE y.session_id = s.session_id AND y."+l.column+" IN (?"+
+		strings.Repeat(", ?", len(args)-1)+"))", args...)
 }
 
 // aliased is the list of columns with the table's alias.
@@ -105,7 +143,6 @@ func (f *Filter) where(w *db.Where) {
 			w.Add(t.cond, t.at.UnixMilli())
 		}
 	}
-	f.whereLabels(w)
 	w.In("s.origin", origins(f.Origins))
 	w.In("s.automation_id", f.AutomationIDs)
 	w.In("s.user_id", f.UserIDs)
@@ -119,23 +156,6 @@ func (f *Filter) where(w *db.Where) {
 		if e.value != "" {
 			w.Add(e.cond, e.value)
 		}
-	}
-}
-
-func (f *Filter) whereLabels(w *db.Where) {
-	for _, l := range []struct {
-		table, column string
-		values        []string
-	}{{"session_tags", "tag", f.Tags}, {"session_repos", "repo", f.RepoNames}} {
-		if len(l.values) == 0 {
-			continue
-		}
-		args := make([]any, len(l.values))
-		for i, t := range l.values {
-			args[i] = t
-		}
-		w.Add("EXISTS (SELECT 1 FROM "+l.table+" x WHERE x.session_id = s.session_id AND x."+l.column+" IN (?"+
-			strings.Repeat(", ?", len(args)-1)+"))", args...)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"gantry/internal/fleet"
@@ -79,6 +80,27 @@ func (v *Service) Restarted(ctx context.Context, outpostID, workerID string) err
 		return err
 	}
 	for _, r := range held {
+		if err := v.lapse(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unheard ends the claims that a worker doesn't know of although it had the time for two reports: the answer to its claim was lost on
+// the way. A claim that was ever reported on is left to its lease.
+func (v *Service) Unheard(ctx context.Context, outpostID, workerID string, working []string) error {
+	held, err := fleet.HeldBy(ctx, v.DB.Reader(), outpostID, workerID)
+	if err != nil {
+		return err
+	}
+	for _, r := range held {
+		if r.ClaimDeadline.IsZero() || slices.Contains(working, r.SessionID) {
+			continue
+		}
+		if claimed := r.ClaimDeadline.Add(-fleet.ClaimTime); v.Clock.Since(claimed) <= 2*wire.ReportSeconds*time.Second {
+			continue
+		}
 		if err := v.lapse(ctx, r); err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 // Micros is one ACU in the ledger's unit.
 const Micros = 1_000_000
 
-// Products of the daily roll-up (contract/behaviour.md §4.2). Sessions are devin.
+// ProductDevin is what sessions count as in the daily roll-up (contract/behaviour.md §4.2).
 const ProductDevin = "devin"
 
 // Rates turn time into ACUs and ACUs into days.

@@ -51,6 +51,7 @@ func TestAWorkerThatIsCutOffFreezesItsAgentAndLosesItToAnother(t *testing.T) {
 	p.uncut()
 	awaitGone(t, mark, soon)
 	require.Equal(t, frozen, ticks(), "a frozen agent whose fence is stale is killed, not thawed")
+	require.Eventually(t, func() bool { return strings.Contains(first.said(), "the claim is lost") }, soon, tick)
 	s.say(id, runbook("echo again"))
 	s.await(id, "running/finished")
 	requireTicks(t, s.events(id), before)
@@ -61,7 +62,7 @@ func TestAWorkerThatIsCutOffFreezesItsAgentAndLosesItToAnother(t *testing.T) {
 	second.kill()
 	other := s.run("echo other")
 	s.await(other, "running/finished")
-	require.FileExists(t, first.file(other, ""))
+	require.DirExists(t, first.file(other, ""))
 }
 
 // requireTicks checks that what the server has of the ticks is what was acknowledged: from the first on, none missing, none twice, and

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,24 +13,30 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// proxy passes connections on to a server. Those of one process can be cut off: they stay open, and nothing passes.
+// proxy passes connections on to a server. Those of one process can be cut off: the server sees them break, the process sees nothing
+// at all, whatever it sends and however often it dials.
 type proxy struct {
-	t      *testing.T
 	url    string
-	target string
+	target string // host:port
 
-	mu   sync.Mutex
-	cut  int           // pid that is cut off, 0 for none
-	heal chan struct{} // closed when the cut ends
-	conn []net.Conn
+	mu    sync.Mutex
+	cut   int           // pid that is cut off, 0 for none
+	heal  chan struct{} // closed when the cut ends
+	pairs map[*pair]struct{}
 }
 
-// newProxy starts a proxy to host:port. Its address is known before the server's.
+// pair is a connection and its continuation.
+type pair struct {
+	pid      int
+	down, up net.Conn
+}
+
+// newProxy starts a proxy. Its address is known before the server's, which is to be set as target.
 func newProxy(t *testing.T) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &proxy{t: t, url: "http://" + l.Addr().String()}
+	p := &proxy{url: "http://" + l.Addr().String(), pairs: map[*pair]struct{}{}}
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -44,39 +51,39 @@ func newProxy(t *testing.T) *proxy {
 		p.uncut()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		for _, c := range p.conn {
-			_ = c.Close()
+		for c := range p.pairs {
+			_, _ = c.down.Close(), c.up.Close()
 		}
 	})
 	return p
 }
 
-func (p *proxy) serve(c net.Conn) {
-	pid := owner(c.RemoteAddr().(*net.TCPAddr).Port)
+func (p *proxy) serve(down net.Conn) {
+	defer func() { _ = down.Close() }()
+	pid := owner(down.RemoteAddr().(*net.TCPAddr).Port)
 	p.wait(pid)
 	up, err := net.Dial("tcp", p.target)
 	if err != nil {
-		_ = c.Close()
 		return
 	}
+	c := &pair{pid, down, up}
 	p.mu.Lock()
-	p.conn = append(p.conn, c, up)
+	p.pairs[c] = struct{}{}
 	p.mu.Unlock()
-	go p.pass(pid, up, c)
-	p.pass(pid, c, up)
+	var both sync.WaitGroup
+	both.Go(func() { p.pass(c.up, c.down, pid) })
+	both.Go(func() { p.pass(c.down, c.up, pid) })
+	both.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.pairs, c)
 }
 
-// pass copies one way, and holds what it has while the process is cut off.
-func (p *proxy) pass(pid int, to, from net.Conn) {
-	defer func() { _, _ = to.Close(), from.Close() }()
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		p.wait(pid)
-		if _, werr := to.Write(buf[:n]); err != nil || werr != nil {
-			return
-		}
-	}
+// pass copies one way. While the process is cut off its own end stays open.
+func (p *proxy) pass(to, from net.Conn, pid int) {
+	_, _ = io.Copy(to, from) // any end is the end
+	p.wait(pid)
+	_, _ = to.Close(), from.Close()
 }
 
 func (p *proxy) wait(pid int) {
@@ -96,6 +103,11 @@ func (p *proxy) cutOff(pid int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cut, p.heal = pid, make(chan struct{})
+	for c := range p.pairs {
+		if c.pid == pid {
+			_ = c.up.Close()
+		}
+	}
 }
 
 func (p *proxy) uncut() {

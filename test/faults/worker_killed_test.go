@@ -74,7 +74,7 @@ func TestAnAgentWithAMemoryLoadsItsConversationAfterItsWorkerWasKilled(t *testin
 	s.addPython(t)
 	w := s.newWorker("split")
 	id := s.create(client.CreateSession{Prompt: "be silent"})
-	s.awaitMessage(id, "I heard: be silent.")
+	s.awaitMessage(id, "I heard: be silent")
 
 	w.kill()
 	awaitGone(t, w.dir, soon)
@@ -95,7 +95,7 @@ func TestAnAgentWithAMemoryLoadsItsConversationAfterItsWorkerWasKilled(t *testin
 	requireFile(t, w.file(id, "hello.txt"), "hello from the agent\n")
 
 	s.say(id, "and now?")
-	s.awaitMessage(id, "I heard: and now?.")
+	s.awaitMessage(id, "I heard: and now?")
 	s.await(id, "running/finished")
 	require.Equal(t, all.of(wire.EventMessage), s.events(id).of(wire.EventMessage)[:len(all.of(wire.EventMessage))])
 }

@@ -130,9 +130,12 @@ func (d workerDoor) report(ctx context.Context, s access.Subject, in *struct {
 		return nil, err
 	}
 	if fresh {
-		if err := d.rooms.Sessions.Restarted(ctx, in.OutpostID, in.Body.WorkerID); err != nil {
-			return nil, err
-		}
+		err = d.rooms.Sessions.Restarted(ctx, in.OutpostID, in.Body.WorkerID)
+	} else {
+		err = d.rooms.Sessions.Unheard(ctx, in.OutpostID, in.Body.WorkerID, in.Body.Working)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return &reportOutput{Body: reply}, nil
 }

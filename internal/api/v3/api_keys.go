@@ -83,7 +83,7 @@ type APIKeyInput struct {
 }
 
 const (
-	apiKeysPath = "/v3beta1/enterprise/service-users/{service_user_id}/api-keys" //nolint:gosec // a path, no credential
+	apiKeysPath = "/v3beta1/enterprise/service-users/{service_user_id}/api-keys"
 	apiKeyPath  = apiKeysPath + "/{api_key_id}"
 )
 

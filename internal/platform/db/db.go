@@ -14,11 +14,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"gantry/internal/platform/clock"
-	"gantry/internal/platform/fault"
-
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	_ "modernc.org/sqlite"             // the driver "sqlite"
+
+	"gantry/internal/platform/clock"
+	"gantry/internal/platform/fault"
 )
 
 // Engine names a database engine.

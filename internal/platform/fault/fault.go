@@ -100,8 +100,7 @@ func Away(cause error, what string) *Error {
 
 // KindOf gives the kind of the outermost fault in err, Internal when there is none.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return Internal
@@ -115,8 +114,7 @@ func Is(err error, k Kind) bool {
 
 // As gives the fault in err. An error without one becomes Internal with err as its cause.
 func As(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return Wrap(err, Internal, "internal error")

@@ -28,14 +28,14 @@ func readOrMakeKey(path string) ([]byte, error) {
 }
 
 func readKey(path string) ([]byte, error) {
-	info, err := os.Stat(path) //nolint:gosec // the operator names the file
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("keeper: %s may be read by others (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
 	}
-	key, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	key, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
@@ -48,7 +48,7 @@ func readKey(path string) ([]byte, error) {
 // makeKey writes the whole key aside and links it into place, so that nobody ever reads half of it.
 func makeKey(path string) error {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // the operator names the file
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	key, err := randomKey()
@@ -59,7 +59,7 @@ func makeKey(path string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(f.Name()) }() //nolint:gosec // our own file; the link keeps the key
+	defer func() { _ = os.Remove(f.Name()) }()
 	_, err = f.Write(key)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
@@ -71,7 +71,7 @@ func makeKey(path string) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the operator names the directory
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

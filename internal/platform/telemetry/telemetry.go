@@ -110,7 +110,7 @@ func (queueCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect reads and tells.
 func (c queueCollector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), queueTime)
+	ctx, cancel := context.WithTimeout(context.Background(), queueTime) //nolint:forbidigo // a collector gets no context
 	defer cancel()
 	q, err := c.read(ctx)
 	if err != nil {

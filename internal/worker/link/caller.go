@@ -97,8 +97,7 @@ func (c *caller) do(ctx context.Context, method, path string, query url.Values, 
 
 // withoutURL drops the address from a transport error: the log names the server once, at start.
 func withoutURL(err error) error {
-	var e *url.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err
 	}
 	return err

@@ -35,8 +35,7 @@ var ErrUnreachable = errors.New("the server can't be reached")
 
 // Status tells an answer's HTTP status, zero when there was no answer.
 func Status(err error) int {
-	var e *StatusError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*StatusError](err); ok {
 		return e.Status
 	}
 	return 0
@@ -66,8 +65,7 @@ func Temporary(err error) bool {
 
 // RetryAfter tells how long the server asked us to wait before the next try, zero when it didn't say.
 func RetryAfter(err error) time.Duration {
-	var e *StatusError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*StatusError](err); ok {
 		return e.RetryAfter
 	}
 	return 0

@@ -81,7 +81,7 @@ func TestJSONKeepsItsShapeAndLosesItsSecrets(t *testing.T) {
 	t.Parallel()
 	m := mask.New([]string{"hunter22", "tab\tand\"quote", "12345678"})
 	in := `{"hunter22": [1.50, 1e3, "x hunter22 y", "tab\tand\u0022quote"], "n": 12345678, "deep": {"ok": true, "none": null}}`
-	require.Equal(t,
+	require.Equal(t, // the shape counts too: 1.50 must not become 1.5
 		`{"***": [1.50, 1e3, "x *** y", "***"], "n": "***", "deep": {"ok": true, "none": null}}`,
 		string(m.JSON(json.RawMessage(in))))
 	require.Equal(t, `"not json ***"`, string(m.JSON(json.RawMessage(`not json hunter22`))))

@@ -49,8 +49,10 @@ func TestBlocksArePlainShScripts(t *testing.T) {
 		status  string
 	}{
 		"in order": {[]string{"echo 1", "echo 2", "echo 3"}, "finished", "1\n2\n3\n", ""},
-		"one directory": {[]string{"mkdir sub; cd sub; echo x > f", "cat sub/f; basename \"$PWD\" | wc -l"},
-			"finished", "x\n1\n", ""},
+		"one directory": {
+			[]string{"mkdir sub; cd sub; echo x > f", "cat sub/f; basename \"$PWD\" | wc -l"},
+			"finished", "x\n1\n", "",
+		},
 		"no -e":                  {[]string{"false\necho on"}, "finished", "on\n", ""},
 		"no -u":                  {[]string{`echo "[$NOT_SET]"`}, "finished", "[]\n", ""},
 		"stops at the first":     {[]string{"echo 1", "exit 3", "echo never"}, "failed", "1\n", "with exit status 3"},

@@ -74,7 +74,7 @@ func (w *Workspace) command(ctx context.Context, p Process) (*exec.Cmd, []*os.Fi
 func (s *Sandbox) attributes() *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if s.root {
-		a.Credential = &syscall.Credential{Uid: uint32(s.opts.UID), Gid: uint32(s.opts.GID)} //nolint:gosec // ids are small
+		a.Credential = &syscall.Credential{Uid: uint32(s.opts.UID), Gid: uint32(s.opts.GID)}
 	}
 	return a
 }

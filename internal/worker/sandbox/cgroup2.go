@@ -79,7 +79,7 @@ func delegate(own string, have []string) error {
 	if rerr != nil {
 		return rerr
 	}
-	for _, p := range strings.Fields(string(b)) {
+	for p := range strings.FieldsSeq(string(b)) {
 		if p != strconv.Itoa(os.Getpid()) && p != strconv.Itoa(os.Getppid()) {
 			return fmt.Errorf("%s holds other processes than the worker's; give the worker a group of its own (systemd: Delegate=yes): %w", own, err)
 		}
@@ -88,7 +88,7 @@ func delegate(own string, have []string) error {
 	if err := os.Mkdir(mine, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	for _, p := range strings.Fields(string(b)) {
+	for p := range strings.FieldsSeq(string(b)) {
 		if err := writeCgroup(mine, "cgroup.procs", p); err != nil {
 			return err
 		}

@@ -67,10 +67,10 @@ func writeEtcFile(dir, name string, data []byte) error {
 	if err := etcFolder(dir, filepath.Dir(name)); err != nil {
 		return err
 	}
-	if err := os.WriteFile(path, data, 0o644); err != nil { //nolint:gosec // read by everybody inside
+	if err := os.WriteFile(path, data, 0o644); err != nil {
 		return err
 	}
-	return os.Chmod(path, 0o644) //nolint:gosec // whatever the worker's umask is
+	return os.Chmod(path, 0o644)
 }
 
 // etcFolder makes dir/name, open to everybody whatever the worker's umask is.
@@ -84,7 +84,7 @@ func etcFolder(dir, name string) error {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return err
 	}
-	return os.Chmod(path, 0o755) //nolint:gosec // bound read-only
+	return os.Chmod(path, 0o755)
 }
 
 func (s *Sandbox) etcArgs() []string {

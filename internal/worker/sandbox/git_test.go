@@ -36,8 +36,10 @@ func TestCloneOfARepositoryOnThisMachine(t *testing.T) {
 	git(t, repo, "branch", "other")
 	w := newWorkspace(t, fileRoot(repo))
 	var progress []string
-	p := CloneParams{Repository: wire.Repository{Name: "org/repo", URL: "file://" + repo, Dir: "group/repo", Branch: "other"},
-		Progress: func(l string) { progress = append(progress, l) }}
+	p := CloneParams{
+		Repository: wire.Repository{Name: "org/repo", URL: "file://" + repo, Dir: "group/repo", Branch: "other"},
+		Progress:   func(l string) { progress = append(progress, l) },
+	}
 	require.NoError(t, w.Clone(t.Context(), p))
 	require.Contains(t, strings.Join(progress, "\n"), "Receiving objects")
 	out, exit := sh(t, w, `cd group/repo && cat README && git branch --show-current && git log --oneline | wc -l && git fetch -q origin && git status --short && stat -c %u .git README`)
@@ -131,8 +133,13 @@ func TestAHostileRepositoryRunsNothingWhileItIsCloned(t *testing.T) {
 	git(t, repo, "commit", "-q", "-m", "submodule")
 	// What only the repository's own directory can carry: its settings and hooks run nothing on our side either.
 	for _, s := range [][]string{
-		{"core.fsmonitor", witness}, {"filter.evil.smudge", witness}, {"filter.evil.process", witness}, {"core.sshCommand", witness},
-		{"uploadpack.packObjectsHook", witness}, {"core.hooksPath", repo + "/hooks"}, {"protocol.ext.allow", "always"},
+		{"core.fsmonitor", witness},
+		{"filter.evil.smudge", witness},
+		{"filter.evil.process", witness},
+		{"core.sshCommand", witness},
+		{"uploadpack.packObjectsHook", witness},
+		{"core.hooksPath", repo + "/hooks"},
+		{"protocol.ext.allow", "always"},
 	} {
 		git(t, repo, "config", s[0], s[1])
 	}
@@ -158,8 +165,10 @@ func gitServer(t *testing.T, root string) (srv *httptest.Server, ca string) {
 	if _, err := os.Stat("/usr/lib/git-core/git-http-backend"); err != nil {
 		t.Skip("git's http-backend isn't installed")
 	}
-	backend := &cgi.Handler{Path: "/usr/lib/git-core/git-http-backend",
-		Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"}}
+	backend := &cgi.Handler{
+		Path: "/usr/lib/git-core/git-http-backend",
+		Env:  []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
+	}
 	srv = httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if user, pw, _ := r.BasicAuth(); user != "git" || pw != "s3cret-token" {
 			rw.Header().Set("WWW-Authenticate", `Basic realm="git"`)

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -317,7 +316,7 @@ func TestOpenRegularReadsRegularFilesOfTheWorkspaceOnly(t *testing.T) {
 	_, err := w.OpenRegular("big", 1000)
 	require.ErrorIs(t, err, ErrTooBig)
 	_, err = w.OpenRegular("missing", 1000)
-	require.True(t, errors.Is(err, os.ErrNotExist))
+	require.ErrorIs(t, err, os.ErrNotExist)
 	for name, want := range map[string]string{"f": "text\n", "/work/inside": "text\n", "/home/agent/h": "home\n", "/tmp/t": "tmp\n"} {
 		f, err := w.OpenRegular(name, 1000)
 		require.NoError(t, err, name)

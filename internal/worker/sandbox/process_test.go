@@ -320,8 +320,10 @@ func testWorker(root string) int {
 	if err != nil {
 		return complain(1, err)
 	}
-	r, err := w.Start(context.Background(), Process{Args: []string{"sh", "-c", "sleep 1000 & while :; do date +%s%N >/work/alive; sleep 0.01; done"},
-		Limits: wire.Limits{Processes: 64}})
+	r, err := w.Start(context.Background(), Process{
+		Args:   []string{"sh", "-c", "sleep 1000 & while :; do date +%s%N >/work/alive; sleep 0.01; done"},
+		Limits: wire.Limits{Processes: 64},
+	})
 	if err != nil {
 		return complain(1, err)
 	}

@@ -251,8 +251,7 @@ func proxyError(err error) (int, string) {
 	if errors.Is(err, safehttp.ErrRefused) {
 		return http.StatusForbidden, "address not allowed: it isn't on the public internet and the operator doesn't list it"
 	}
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return http.StatusBadGateway, "name not found: " + dns.Name
 	}
 	return http.StatusBadGateway, "no connection"

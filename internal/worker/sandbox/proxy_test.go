@@ -47,8 +47,10 @@ func TestProxyRefusesEveryAddressInside(t *testing.T) {
 	// Ports are open, so that it is the address that is refused. localtest.me and its like are names that lead inside; without a
 	// resolver here, the machine's own name for itself stands for them.
 	w := newWorkspace(t, withNet(NetProxy), func(o *Options) { o.AllowTargets = []string{"*:" + port} })
-	hosts := []string{"127.0.0.1", "localhost", "127.1.2.3", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.0.1", "169.254.169.254",
-		"100.64.0.1", "[::1]", "[::ffff:127.0.0.1]", "[fd00::1]", "[fe80::1]", "[64:ff9b::7f00:1]", "224.0.0.1", "2130706433", "0x7f.1"}
+	hosts := []string{
+		"127.0.0.1", "localhost", "127.1.2.3", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.0.1", "169.254.169.254",
+		"100.64.0.1", "[::1]", "[::ffff:127.0.0.1]", "[fd00::1]", "[fe80::1]", "[64:ff9b::7f00:1]", "224.0.0.1", "2130706433", "0x7f.1",
+	}
 	var script strings.Builder
 	for _, h := range hosts {
 		for _, scheme := range []string{"http", "https"} {

@@ -85,12 +85,12 @@ var seccompFilter = sync.OnceValue(func() []byte {
 		unix.SockFilter{Code: bpfEqual, K: unix.TIOCLINUX, Jf: 1},
 		unix.SockFilter{Code: bpfReturn, K: errno(uint32(unix.EPERM))},
 		unix.SockFilter{Code: bpfReturn, K: retAllow})
-	n := uint8(len(allowedFamilies)) //nolint:gosec // four
+	n := uint8(len(allowedFamilies))
 	p = append(p,
 		unix.SockFilter{Code: bpfEqual, K: unix.SYS_SOCKET, Jf: n + 2},
 		unix.SockFilter{Code: bpfLoad, K: offArgs})
 	for i, f := range allowedFamilies {
-		p = append(p, unix.SockFilter{Code: bpfEqual, K: f, Jt: n - uint8(i)}) //nolint:gosec // four
+		p = append(p, unix.SockFilter{Code: bpfEqual, K: f, Jt: n - uint8(i)})
 	}
 	p = append(p,
 		unix.SockFilter{Code: bpfReturn, K: errno(uint32(unix.EAFNOSUPPORT))},

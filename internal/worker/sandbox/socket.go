@@ -19,7 +19,7 @@ func (w *Workspace) listen(name string) (net.Listener, error) {
 		return nil, err
 	}
 	// Nobody inside can write the directory, so the file is still the socket just made.
-	if err := os.Chmod(addr, 0o666); err != nil { //nolint:gosec // the directories above it are closed to others
+	if err := os.Chmod(addr, 0o666); err != nil {
 		_ = ln.Close()
 		return nil, err
 	}

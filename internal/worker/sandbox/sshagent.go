@@ -44,10 +44,10 @@ func (w *Workspace) offerKey(reply wire.CredentialReply) ([]string, func(), erro
 		return nil, none, fmt.Errorf("the ssh credential's private key: %w", err)
 	}
 	file := filepath.Join(w.host(dirRun), knownHostsFile)
-	if err := os.WriteFile(file, []byte(reply.KnownHosts+"\n"), 0o644); err != nil { //nolint:gosec // public, read inside
+	if err := os.WriteFile(file, []byte(reply.KnownHosts+"\n"), 0o644); err != nil {
 		return nil, none, diskError(err)
 	}
-	if err := os.Chmod(file, 0o644); err != nil { //nolint:gosec // whatever the worker's umask is
+	if err := os.Chmod(file, 0o644); err != nil {
 		return nil, none, err
 	}
 	signer := &oneSignature{Agent: ring}

@@ -65,7 +65,7 @@ func tree(pid int) []int {
 		lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", out[i]))
 		for _, l := range lists {
 			b, _ := os.ReadFile(l)
-			for _, f := range strings.Fields(string(b)) {
+			for f := range strings.FieldsSeq(string(b)) {
 				if child, err := strconv.Atoi(f); err == nil {
 					out = append(out, child)
 				}

@@ -304,7 +304,7 @@ func (w *Workspace) full() bool {
 	if err := unix.Statfs(w.host(dirWork), &st); err != nil {
 		return false
 	}
-	return st.Bavail*uint64(st.Bsize) < 1<<20 || (st.Files > 0 && st.Ffree == 0) //nolint:gosec // Bsize is positive
+	return st.Bavail*uint64(st.Bsize) < 1<<20 || (st.Files > 0 && st.Ffree == 0)
 }
 
 // outside turns a path as processes see it into the machine's, for ModeNone.
