@@ -17,6 +17,7 @@ die() {
 
 [ -x "$gantry" ] || die "build first: make build"
 git -C "$root" rev-parse --verify -q HEAD >/dev/null || die "the session clones this repository, so it needs a commit"
+"$root"/scripts/needs.sh git bubblewrap
 command -v bwrap >/dev/null || die "the sandbox needs bubblewrap: apt-get install bubblewrap"
 
 goroot=$(go env GOROOT)

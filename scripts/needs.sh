@@ -1,11 +1,21 @@
 #!/usr/bin/env bash
-# Installs what the tests need and is missing, where that is allowed, and says what stays away and what is skipped for it.
+# Installs what is missing of git, bubblewrap and postgresql, where that is allowed, and says what stays away and what is skipped
+# for it: scripts/needs.sh [NAMES], all three without names.
 set -euo pipefail
 
+have() {
+	case $1 in
+	git) command -v git >/dev/null ;;
+	bubblewrap) command -v bwrap >/dev/null ;;
+	postgresql) [ -n "$(find /usr/lib/postgresql -name initdb 2>/dev/null)" ] || command -v initdb >/dev/null ;;
+	esac
+}
+
+[ $# -gt 0 ] || set -- git bubblewrap postgresql
 missing=()
-command -v git >/dev/null || missing+=(git)
-command -v bwrap >/dev/null || missing+=(bubblewrap)
-[ -n "$(find /usr/lib/postgresql -name initdb 2>/dev/null)" ] || command -v initdb >/dev/null || missing+=(postgresql)
+for name in "$@"; do
+	have "$name" || missing+=("$name")
+done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
