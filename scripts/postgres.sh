@@ -41,12 +41,15 @@ trap 'exit 143' TERM
 (cd / && "${as[@]}" "$bin/initdb" -D "$dir/data" -U gantry -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$dir/initdb.log" 2>&1) ||
 	die "initdb: $(tail -n 3 "$dir/initdb.log")"
 
+# Tests trade durability for speed; figures must not.
+durable="-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+[ -z "${GANTRY_TEST_POSTGRES_DURABLE:-}" ] || durable=
+
 # A port may be taken between the look and the start: try a few.
 for _ in 1 2 3 4 5; do
 	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 	if (cd / && "${as[@]}" "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/log" -w -t 60 -o "-c listen_addresses=127.0.0.1 -c port=$port \
-		-c unix_socket_directories=$dir -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=400 \
-		-c shared_buffers=64MB" start >/dev/null 2>&1); then
+		-c unix_socket_directories=$dir $durable -c max_connections=400 -c shared_buffers=64MB" start >/dev/null 2>&1); then
 		started=1
 		break
 	fi

@@ -3,6 +3,7 @@ package kit
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -67,36 +68,72 @@ func marshal(w io.Writer, v any) error {
 // validated, then into the input.
 func unmarshal(data []byte, v any) error {
 	if err := json.Unmarshal(data, v); err != nil {
+		if _, ok := v.(*any); ok {
+			return namedHuge(data, err)
+		}
 		return err
 	}
 	if parsed, ok := v.(*any); ok && bytes.Contains(data, []byte(`\u0000`)) {
-		if at := findNUL("body", *parsed); at != "" {
+		if at := findIn("body", *parsed, hasNUL); at != "" {
 			return fmt.Errorf("%s%s", nulField, at)
 		}
 	}
 	return nil
 }
 
-func findNUL(at string, v any) string {
+// namedHuge says which field holds a number that no float64 holds: the decoder tells its text only.
+func namedHuge(data []byte, cause error) error {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(cause, &wrong) {
+		return cause
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	var parsed any
+	if dec.Decode(&parsed) != nil {
+		return cause
+	}
+	if at := findIn("body", parsed, isHuge); at != "" {
+		return fmt.Errorf("%s%s", hugeField, at)
+	}
+	return cause
+}
+
+func isHuge(v any) bool {
+	n, ok := v.(json.Number)
+	if !ok {
+		return false
+	}
+	_, err := n.Float64()
+	return err != nil
+}
+
+func hasNUL(v any) bool {
+	s, ok := v.(string)
+	return ok && strings.IndexByte(s, 0) >= 0
+}
+
+// findIn gives the place of the first value that is wrong, of an object's when one of its names is; empty without one.
+func findIn(at string, v any, wrong func(any) bool) string {
 	switch v := v.(type) {
-	case string:
-		if strings.IndexByte(v, 0) >= 0 {
-			return at
-		}
 	case []any:
 		for i, e := range v {
-			if found := findNUL(fmt.Sprintf("%s.%d", at, i), e); found != "" {
+			if found := findIn(fmt.Sprintf("%s.%d", at, i), e, wrong); found != "" {
 				return found
 			}
 		}
 	case map[string]any:
 		for name, e := range v {
-			if strings.IndexByte(name, 0) >= 0 {
+			if wrong(name) {
 				return at
 			}
-			if found := findNUL(at+"."+name, e); found != "" {
+			if found := findIn(at+"."+name, e, wrong); found != "" {
 				return found
 			}
+		}
+	default:
+		if wrong(v) {
+			return at
 		}
 	}
 	return ""

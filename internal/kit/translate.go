@@ -71,6 +71,7 @@ const (
 	goField      = " into Go struct field "
 	goValue      = " into Go value of type "
 	nulField     = "NUL character in "
+	hugeField    = "number out of range in "
 )
 
 // fieldOf reads huma's location and message. It never passes on the value, and no name of a Go type.
@@ -85,6 +86,8 @@ func fieldOf(d *huma.ErrorDetail) fault.Field {
 		return fault.Field{Loc: loc, Message: "Field required", Type: "missing"}
 	case strings.HasPrefix(msg, nulField):
 		return fault.Field{Loc: locOf(msg[len(nulField):]), Message: "a NUL character is not allowed", Type: "value_error"}
+	case strings.HasPrefix(msg, hugeField):
+		return fault.Field{Loc: locOf(msg[len(hugeField):]), Message: "the number is too large", Type: "out_of_range"}
 	case strings.Contains(msg, goField):
 		what, at, _ := strings.Cut(msg, goField)
 		at, _, _ = strings.Cut(at, " of type ")

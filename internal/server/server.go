@@ -147,6 +147,9 @@ func (s *Server) Drain() { s.Kit.Close() }
 // Close gives everything back. Nothing may run any more.
 func (s *Server) Close() error { return s.Ground.Close() }
 
+// Versions are the API versions whose documents are published.
+func Versions() []string { return []string{"v3", "gantry"} }
+
 // OpenAPI emits the document of one API version without a server behind it.
 func OpenAPI(which string) ([]byte, error) {
 	k := kit.New(kit.Options{})

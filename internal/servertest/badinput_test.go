@@ -183,7 +183,7 @@ func complete(t testing.TB, s *servertest.Server, c *call, key string) *call {
 	return c
 }
 
-// judge gives what is wrong with the answer to bad input, empty when nothing is.
+// judge gives what is wrong with the answer to bad input, empty when nothing is. mark is what the answer must not show.
 func (b bad) judge(a kittest.Answer, mark string) string {
 	headers := fmt.Sprint(a.Header)
 	switch {
@@ -191,11 +191,11 @@ func (b bad) judge(a kittest.Answer, mark string) string {
 		return "fails"
 	case a.Status == http.StatusUnauthorized:
 		return "forgets who asks"
-	case strings.Contains(a.Body, mark), strings.Contains(headers, mark):
+	case mark != "" && strings.Contains(a.Body+headers, mark):
 		return "shows another tenant's data"
 	case a.Status != http.StatusUnprocessableEntity:
 		return ""
-	case !strings.Contains(a.Body, b.field):
+	case !strings.Contains(strings.ToLower(a.Body), strings.ToLower(b.field)):
 		return "doesn't name " + b.field
 	case a.Header.Get("Content-Type") != "application/problem+json":
 		return "" // the one-field form says it in its text
@@ -230,9 +230,9 @@ func TestBadInputIsRefusedByNameAndNeverShowsAnotherTenant(t *testing.T) {
 		before, sent := other.picture(t, s), 0
 		var wrong []string
 		for _, op := range s.Checker().Operations {
-			key, named := admin, []string(nil)
+			key, named, hidden := admin, []string(nil), mark
 			takes := list[string](op.Spec["x-credential"])
-			base := valid(t, op, s.Org)
+			base := valid(t, op, spare(t, s, op, s.Org))
 			switch {
 			case slices.Contains(takes, "connect"):
 				base.path["session_id"], key = claimed(t, s)
@@ -241,19 +241,19 @@ func TestBadInputIsRefusedByNameAndNeverShowsAnotherTenant(t *testing.T) {
 				key, named = worker, foreign
 			case !strings.Contains(op.Path, "/enterprise/") && strings.Contains(op.Path, "{org_id}"):
 				key, named = mine, foreign
+			default:
+				hidden = "" // the enterprise's admin may see everything
 			}
-			if strings.HasSuffix(op.Path, "/commands") {
-				continue // a stream; its one parameter is read like any other
-			}
+			own(t, s, base)
 			for _, b := range badCalls(t, complete(t, s, base, key), named) {
 				sent++
 				a := s.Send(t, b.request(t, key))
-				if what := b.judge(a, mark); what != "" {
+				if what := b.judge(a, hidden); what != "" {
 					wrong = append(wrong, fmt.Sprintf("%s %s with %s %s: %d %.300s", op.Method, op.Path, b.what, what, a.Status, a.Body))
 				}
 			}
 		}
-		require.Empty(t, strings.Join(wrong[:min(50, len(wrong))], "\n"), "%d of %d requests", len(wrong), sent)
+		require.Empty(t, strings.Join(wrong[:min(30, len(wrong))], "\n"), "%d of %d requests", len(wrong), sent)
 		require.Greater(t, sent, 10_000)
 		require.Equal(t, before, other.picture(t, s), "somebody else's organization changed")
 		require.NotContains(t, s.Log(), `"level":"ERROR"`)
@@ -261,6 +261,31 @@ func TestBadInputIsRefusedByNameAndNeverShowsAnotherTenant(t *testing.T) {
 			require.NotContains(t, s.Log(), token)
 		}
 	})
+}
+
+// own names things that are there in the path of a call, made for it: what is behind their lookup is reached too.
+func own(t testing.TB, s *servertest.Server, c *call) {
+	t.Helper()
+	for name := range c.path {
+		switch name {
+		case "devin_id":
+			made, err := s.Sessions.Create(t.Context(), s.Root(), session.CreateParams{OrgID: s.Org, Prompt: "own"})
+			require.NoError(t, err)
+			c.path[name] = made.ID
+		case "uuid":
+			file, err := s.Sessions.Upload(t.Context(), s.Root(), s.Org, "own.txt", "text/plain", strings.NewReader("own"))
+			require.NoError(t, err)
+			c.path[name] = file.ID
+		case "service_user_id", "api_key_id":
+			k := s.NewKey(t, "", access.RoleEnterpriseMember)
+			c.path["service_user_id"] = k.ServiceUserID
+			if _, ok := c.path["api_key_id"]; ok {
+				c.path["api_key_id"] = k.KeyID
+			}
+		case "role_id":
+			c.path[name] = access.RoleOrgAdmin
+		}
+	}
 }
 
 // claimed makes a session and claims it, and gives the connect token.

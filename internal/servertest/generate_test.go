@@ -2,6 +2,7 @@ package servertest_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -95,6 +97,9 @@ func bodyOf(o *servertest.Operation) (string, object) {
 	return "", nil
 }
 
+// hints are values of members whose schema doesn't say what the server asks of them.
+var hints = object{"url": "https://git.example.com/a/b.git", "expires_at": 4102444800, "new_key_expires_at": 4102444800}
+
 // value makes a value that fits a schema: required members only, unless every one is asked for.
 func value(o *servertest.Operation, s object, every bool) any {
 	s = resolve(o, s)
@@ -117,6 +122,9 @@ func value(o *servertest.Operation, s object, every bool) any {
 			if every || slices.Contains(required, name) {
 				out[name] = value(o, m.(object), every)
 			}
+			if hint, ok := hints[name]; ok && out[name] != nil {
+				out[name] = hint
+			}
 		}
 		return out
 	case "array":
@@ -126,7 +134,7 @@ func value(o *servertest.Operation, s object, every bool) any {
 		if n, ok := s["minimum"].(json.Number); ok {
 			return n
 		}
-		return 1
+		return 0
 	case "boolean":
 		return false
 	default:
@@ -180,6 +188,15 @@ func valid(t testing.TB, o *servertest.Operation, org string) *call {
 	return c
 }
 
+// spare gives the organization to call an operation with: one of its own when the operation may change or end it.
+func spare(t testing.TB, s *servertest.Server, o *servertest.Operation, org string) string {
+	t.Helper()
+	if o.Method != http.MethodGet && strings.Contains(o.Path, "/enterprise/organizations/{org_id}") {
+		return s.NewOrg(t, "doomed")
+	}
+	return org
+}
+
 func (c *call) setBody(t testing.TB, v any) {
 	t.Helper()
 	text, err := json.Marshal(v)
@@ -221,11 +238,25 @@ func (c *call) target() string {
 	return out
 }
 
+// streams says that an operation may answer with a stream, which ends only with its reader.
+func streams(o *servertest.Operation) bool {
+	ok, _ := o.Spec["responses"].(object)["200"].(object)
+	content, _ := ok["content"].(object)
+	return content["text/event-stream"] != nil
+}
+
+// request makes a call a request with a key. One that may stream ends by itself soon.
 func (c *call) request(t testing.TB, key string) *http.Request {
 	t.Helper()
 	u, err := url.ParseRequestURI(c.target())
 	require.NoError(t, err)
-	r := httptest.NewRequestWithContext(t.Context(), c.op.Method, "/", bytes.NewReader(c.body))
+	ctx := t.Context()
+	if streams(c.op) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
+		t.Cleanup(cancel)
+	}
+	r := httptest.NewRequestWithContext(ctx, c.op.Method, "/", bytes.NewReader(c.body))
 	r.URL, r.RequestURI = u, c.target()
 	if c.body == nil {
 		r.Body, r.ContentLength = http.NoBody, 0

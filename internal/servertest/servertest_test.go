@@ -2,6 +2,8 @@ package servertest_test
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"gantry/internal/access"
 	"gantry/internal/client"
 	"gantry/internal/kit/kittest"
+	"gantry/internal/server"
 	"gantry/internal/servertest"
 )
 
@@ -22,6 +25,20 @@ func TestEveryOperationIsDeclaredRoutedAndDocumented(t *testing.T) {
 	for _, a := range s.Kit.APIs() {
 		kittest.Guard(t, a)
 	}
+}
+
+func TestThePublishedDocumentsAreTheEmittedOnes(t *testing.T) {
+	t.Parallel()
+	for _, v := range server.Versions() {
+		emitted, err := server.OpenAPI(v)
+		require.NoError(t, err)
+		published, err := os.ReadFile("../../api/openapi-" + v + ".json")
+		require.NoError(t, err, "`make openapi` writes it")
+		require.Equal(t, string(emitted), string(published), "the operations changed: `make openapi` brings api/ up to date")
+	}
+	files, err := filepath.Glob("../../api/openapi-*.json")
+	require.NoError(t, err)
+	require.Len(t, files, len(server.Versions()), "api/ holds a document that no version emits")
 }
 
 func TestTheFirstKeyIsTheAdmins(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"gantry/internal/audit"
 	"gantry/internal/fleet"
 	"gantry/internal/platform/fault"
+	"gantry/internal/platform/secret"
 	"gantry/internal/session"
 	"gantry/internal/wire"
 )
@@ -63,7 +64,7 @@ func TestTheOldestOfAnOrganizationComesFirst(t *testing.T) {
 func TestTheFenceGrowsAndTheOldClaimIsWorthless(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, h *house) {
-		s := h.create(t)
+		s := h.create(t, func(p *session.CreateParams) { p.Secrets = []session.SecretParam{{Key: "A", Value: secret.New("v")}} })
 		r := h.claim(t, "w1")
 		require.EqualValues(t, 1, r.row.Fence)
 		require.Equal(t, "claimed/", h.state(t, s.ID))

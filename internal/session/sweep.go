@@ -130,8 +130,8 @@ func (v *Service) sleepIdle(ctx context.Context, now time.Time) error {
 // endOrphans ends the live sessions of deleted organizations. Both sides have an index of their own, so that a look costs nothing when
 // there are none, however many sessions and organizations there were.
 func (v *Service) endOrphans(ctx context.Context) error {
-	ids, err := db.All(ctx, v.DB.Reader(), db.Text, `SELECT s.session_id FROM organizations o JOIN sessions s ON s.org_id = o.org_id
-		WHERE o.deleted_at IS NOT NULL AND s.ended_at IS NULL LIMIT $1`, sweepBatch)
+	ids, err := db.All(ctx, v.DB.Reader(), db.Text, `SELECT session_id FROM sessions WHERE ended_at IS NULL
+		AND org_id IN (SELECT org_id FROM organizations WHERE deleted_at IS NOT NULL) LIMIT $1`, sweepBatch)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	claimWait = 20 // seconds the server may hold a claim-next
+	spaceEvery = 2 * time.Second // between two looks at a full disk
+	claimWait  = 20              // seconds the server may hold a claim-next
 	// drainLimit bounds a drain in all: 30 s to a tool boundary, the rest to hand the sessions back.
 	drainLimit = 50 * time.Second
 )
@@ -57,7 +58,7 @@ var errDrained = errors.New("the server asked this worker to drain")
 func (w *Worker) claimAll(ctx context.Context) error {
 	tries := 0
 	for {
-		if w.slots.free(ctx) != nil {
+		if w.slots.free(ctx) != nil || !w.awaitSpace(ctx) {
 			return context.Cause(ctx)
 		}
 		claim, err := w.outpost.ClaimNext(ctx, wire.ClaimNext{WorkerID: w.id, WaitSeconds: claimWait})
@@ -81,6 +82,19 @@ func (w *Worker) claimAll(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// awaitSpace waits while the disk is full: a machine that can't begin a session leaves it to another. False means that ctx ended.
+func (w *Worker) awaitSpace(ctx context.Context) bool {
+	for told := false; w.box.Full(); told = true {
+		if !told {
+			w.log.Error("the disk of the workspaces is full: no session is claimed until there is space")
+		}
+		if !clock.Sleep(ctx, spaceEvery) {
+			return false
+		}
+	}
+	return true
 }
 
 // start works on a claim in the background. An earlier claim on the same session is stale now, and is ended first.

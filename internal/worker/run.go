@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +48,7 @@ func (f *failure) Error() string {
 	if f.cause == nil {
 		return f.text
 	}
-	return f.text + ": " + f.cause.Error()
+	return strings.TrimSuffix(f.text, ".") + ": " + f.cause.Error()
 }
 
 // Unwrap gives the cause.

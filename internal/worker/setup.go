@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -55,7 +56,11 @@ func (r *run) setUp() error {
 	}
 	r.mem.Cloned = true
 	if err := r.mem.save(); err != nil {
-		return &failure{text: "The workspace can't be written.", cause: err}
+		text := "The workspace can't be written."
+		if errors.Is(err, syscall.ENOSPC) {
+			text = "The workspace's disk is full."
+		}
+		return &failure{text: text, cause: err}
 	}
 	return r.phase(phaseAgent, r.spec.Agent.Name, func() error { return r.startAgent(ctx) })
 }

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
-	_ "modernc.org/sqlite"             // the driver "sqlite"
 
 	"gantry/internal/platform/clock"
 	"gantry/internal/platform/fault"
@@ -101,11 +100,11 @@ func (d *DB) openSQLite(path string, o Options) error {
 	}}
 	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 	var err error
-	if d.writer, err = sql.Open("sqlite", dsn+"&_txlock=immediate"); err != nil {
+	if d.writer, err = openKeeping(dsn + "&_txlock=immediate"); err != nil {
 		return err
 	}
 	d.writer.SetMaxOpenConns(1)
-	if d.reader, err = sql.Open("sqlite", dsn); err != nil {
+	if d.reader, err = openKeeping(dsn); err != nil {
 		return err
 	}
 	limitPool(d.reader, o.MaxReaders, 8)
@@ -185,14 +184,16 @@ func (d *DB) Write(ctx context.Context, f func(ctx context.Context, tx *Tx) erro
 	if ctx.Value(insideWrite{}) != nil {
 		panic("db: Write inside Write")
 	}
+	ctx, cancel := answering(ctx)
+	defer cancel()
 	ctx = context.WithValue(ctx, insideWrite{}, true)
 	for try := 1; ; try++ {
 		err := d.writeOnce(ctx, f)
-		if err != nil && isAway(err) {
+		if err != nil && (isAway(err) || silent(ctx)) {
 			d.away.Store(d.clock.Millis())
 		}
 		if err == nil || try == maxTries || !isRetryable(err) {
-			return Edge(err)
+			return edge(ctx, err)
 		}
 	}
 }
@@ -202,13 +203,14 @@ func (d *DB) LastAway() time.Time { return Time(d.away.Load()) }
 
 func (d *DB) writeOnce(ctx context.Context, f func(ctx context.Context, tx *Tx) error) error {
 	begun := d.clock.Now()
-	stx, err := d.writer.BeginTx(ctx, nil)
+	stx, release, err := d.begin(ctx, begun)
 	if d.onWait != nil {
 		d.onWait(d.clock.Since(begun))
 	}
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	defer release()
 	tx := &Tx{Tx: stx, engine: d.engine}
 	done := false
 	defer func() {
@@ -223,10 +225,62 @@ func (d *DB) writeOnce(ctx context.Context, f func(ctx context.Context, tx *Tx) 
 		return fmt.Errorf("commit: %w", err)
 	}
 	done = true
+	release() // whoever is next needn't wait for the notices
 	for _, f := range tx.after {
 		f()
 	}
 	return nil
+}
+
+// begin waits for its turn and begins. SQLite has one connection that writes: when whoever was before us waited for the file's lock
+// in vain since we stand in line, we don't wait as long once more.
+func (d *DB) begin(ctx context.Context, since time.Time) (tx *sql.Tx, release func(), err error) {
+	if d.engine != SQLite {
+		tx, err = d.writer.BeginTx(ctx, nil)
+		return tx, func() {}, err
+	}
+	conn, err := d.writer.Conn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	release = func() { _ = conn.Close() } // back to the pool
+	if d.away.Load() > since.UnixMilli() {
+		err = fault.Away(errTurn, "the database")
+	} else {
+		tx, err = conn.BeginTx(ctx, nil)
+	}
+	if err != nil {
+		release()
+	}
+	return tx, release, err
+}
+
+// errTurn is the cause of a refusal without a try.
+var errTurn = errors.New("the lock was not to be had while this write waited for its turn")
+
+// answerTime is how long the database may take over a statement, or over a transaction with the wait for its turn. By design nothing
+// takes long; a database that stands still must not hold everybody who asks.
+const answerTime = 10 * time.Second
+
+var errSilent = fmt.Errorf("no answer within %s", answerTime)
+
+// answering bounds ctx by answerTime, within a transaction by what is left of the transaction's.
+func answering(ctx context.Context) (context.Context, context.CancelFunc) {
+	if InWrite(ctx) {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, answerTime, errSilent)
+}
+
+// silent reports whether answerTime has passed.
+func silent(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errSilent) }
+
+// edge is Edge for what ran under answering: then the time is the database's and not the caller's.
+func edge(ctx context.Context, err error) error {
+	if err != nil && silent(ctx) && !errors.As(err, new(*fault.Error)) {
+		return fault.Away(err, "the database")
+	}
+	return Edge(err)
 }
 
 // Edge turns a driver's error into a sentinel or a fault; others pass through.

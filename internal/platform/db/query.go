@@ -13,33 +13,39 @@ type Scanner interface{ Scan(dest ...any) error }
 
 // One reads one row. ErrNone says that there is none.
 func One[T any](ctx context.Context, q Querier, scan func(Scanner) (T, error), query string, args ...any) (T, error) {
+	ctx, cancel := answering(ctx)
+	defer cancel()
 	v, err := scan(q.QueryRowContext(ctx, query, args...))
-	return v, Edge(err)
+	return v, edge(ctx, err)
 }
 
 // All reads every row of a query that is bounded by its LIMIT or its nature.
 func All[T any](ctx context.Context, q Querier, scan func(Scanner) (T, error), query string, args ...any) ([]T, error) {
+	ctx, cancel := answering(ctx)
+	defer cancel()
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, Edge(err)
+		return nil, edge(ctx, err)
 	}
 	defer func() { _ = rows.Close() }() // rows.Err has what matters
 	var out []T
 	for rows.Next() {
 		v, err := scan(rows)
 		if err != nil {
-			return nil, Edge(err)
+			return nil, edge(ctx, err)
 		}
 		out = append(out, v)
 	}
-	return out, Edge(rows.Err())
+	return out, edge(ctx, rows.Err())
 }
 
 // Exec runs a statement and gives the number of rows it changed.
 func Exec(ctx context.Context, q Querier, query string, args ...any) (int64, error) {
+	ctx, cancel := answering(ctx)
+	defer cancel()
 	r, err := q.ExecContext(ctx, query, args...)
 	if err != nil {
-		return 0, Edge(err)
+		return 0, edge(ctx, err)
 	}
 	n, err := r.RowsAffected()
 	return n, Edge(err)

@@ -5,17 +5,23 @@ import "log/slog"
 
 const mask = "***"
 
-// String is a value that every printer, logger and encoder shows as ***. Reveal is the only way to it.
-type String struct{ v string }
+// String is a value that every printer, logger and encoder shows as ***. Reveal is the only way to it. The value is behind a pointer,
+// because fmt doesn't ask the methods of an unexported field: there it prints an address.
+type String struct{ v *string }
 
 // New hides v.
-func New(v string) String { return String{v: v} }
+func New(v string) String { return String{v: &v} }
 
 // Reveal gives the value. Callers hand it to the one place that needs it and keep no copy.
-func (s String) Reveal() string { return s.v }
+func (s String) Reveal() string {
+	if s.v == nil {
+		return ""
+	}
+	return *s.v
+}
 
 // IsZero reports whether nothing is hidden.
-func (s String) IsZero() bool { return s.v == "" }
+func (s String) IsZero() bool { return s.v == nil || *s.v == "" }
 
 // String prints ***.
 func (s String) String() string { return mask }
@@ -31,6 +37,6 @@ func (s String) MarshalText() ([]byte, error) { return []byte(mask), nil }
 
 // UnmarshalText takes a value from a flag, an environment variable or a file.
 func (s *String) UnmarshalText(b []byte) error {
-	s.v = string(b)
+	*s = New(string(b))
 	return nil
 }

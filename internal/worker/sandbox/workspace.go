@@ -298,10 +298,16 @@ func (s *Sandbox) RemoveWorkspace(sessionID string) error {
 	return nil
 }
 
-// full reports whether the workspace's filesystem has less than a megabyte or no inodes left.
-func (w *Workspace) full() bool {
+// full reports whether the workspace's filesystem is full.
+func (w *Workspace) full() bool { return diskFull(w.host(dirWork)) }
+
+// Full reports whether the filesystem of all workspaces is full, so that no session could begin.
+func (s *Sandbox) Full() bool { return diskFull(s.opts.Root) }
+
+// diskFull reports whether a filesystem has less than a megabyte or no inodes left.
+func diskFull(path string) bool {
 	var st unix.Statfs_t
-	if err := unix.Statfs(w.host(dirWork), &st); err != nil {
+	if err := unix.Statfs(path, &st); err != nil {
 		return false
 	}
 	return st.Bavail*uint64(st.Bsize) < 1<<20 || (st.Files > 0 && st.Ffree == 0)

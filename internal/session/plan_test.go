@@ -1,0 +1,112 @@
+package session_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"gantry/internal/platform/db"
+	"gantry/internal/session"
+)
+
+// plan gives how the engine reads a query. PostgreSQL is told that scanning is dear, because the tables of a test are small.
+func (h *house) plan(t *testing.T, query string) string {
+	t.Helper()
+	var lines []string
+	require.NoError(t, h.db.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+		explain, scan := "EXPLAIN QUERY PLAN ", func(r db.Scanner) (string, error) {
+			var id, parent, unused int
+			var detail string
+			err := r.Scan(&id, &parent, &unused, &detail)
+			return detail, err
+		}
+		if h.db.Engine() == db.Postgres {
+			explain, scan = "EXPLAIN ", db.Text
+			for _, off := range []string{"SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_sort = off"} {
+				if _, err := db.Exec(ctx, tx, off); err != nil {
+					return err
+				}
+			}
+		}
+		var err error
+		lines, err = db.All(ctx, tx, scan, explain+query)
+		return err
+	}))
+	return strings.Join(lines, "\n")
+}
+
+// The queries that run for every request or every second read an index, and no sort stands between it and the answer.
+func TestHotQueriesReadAnIndex(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, h *house) {
+		const orphans = `SELECT session_id FROM sessions WHERE ended_at IS NULL
+			AND org_id IN (SELECT org_id FROM organizations WHERE deleted_at IS NOT NULL) LIMIT 100`
+		if h.db.Engine() == db.Postgres {
+			h.fill(t)
+		}
+		for _, q := range []struct{ name, index, query string }{
+			{"lanes", "queue_lanes_next", `SELECT org_id, (SELECT MAX(served_at) FROM queue_lanes WHERE outpost_id = 'default' AND pending > 0) FROM queue_lanes
+				WHERE outpost_id = 'default' AND pending > 0 ORDER BY served_at, org_id LIMIT 8`},
+			{"pick", "queue_pending", `SELECT session_id FROM queue WHERE outpost_id = 'default' AND org_id = 'o' AND phase = 'pending'
+				AND (last_acceptor IS NULL OR last_acceptor = 'w' OR enqueued_at <= 5) ORDER BY enqueued_at, session_id LIMIT 16`},
+			{"lapsed", "queue_leases", `SELECT session_id FROM queue WHERE phase = 'claimed' AND lease_until < 5 ORDER BY lease_until LIMIT 100`},
+			{"held", "queue_claimed", `SELECT session_id FROM queue WHERE outpost_id = 'default' AND phase = 'claimed' AND acceptor_id = 'w'`},
+			{"active claims", "queue_claimed", `SELECT COUNT(*) FROM queue WHERE outpost_id = 'default' AND phase = 'claimed'`},
+			{"token", "queue_token", `SELECT session_id FROM queue WHERE token_hash = '\x00'`},
+			{"oldest", "queue_oldest", `SELECT COALESCE(MIN(enqueued_at), 0) FROM queue WHERE phase = 'pending'`},
+			{"watch", "queue_watch", `SELECT session_id FROM queue WHERE outpost_id = 'default' AND (updated_at, session_id) >= (5, 'x')
+				ORDER BY updated_at, session_id LIMIT 100`},
+			{"idle", "sessions_idle", `SELECT session_id FROM sessions WHERE idle_since < 5 ORDER BY idle_since LIMIT 100`},
+			{"waiting", "sessions_waiting", `SELECT COUNT(*) FROM sessions WHERE status IN ('new', 'claimed', 'resuming')`},
+			{"orphans, organizations", "organizations_deleted", orphans},
+			{"orphans, sessions", "sessions_live (org_id=?)", orphans},
+			{"events", "session_events", `SELECT seq FROM session_events WHERE session_id = 's' AND seq > 5 ORDER BY seq LIMIT 100`},
+			{"messages", "session_events_messages", `SELECT seq FROM session_events WHERE session_id = 's' AND seq > 5
+				AND type IN ('message', 'user_message') ORDER BY seq LIMIT 100`},
+			{"commands", "session_commands", `SELECT data FROM session_commands WHERE session_id = 's' AND number > 5 ORDER BY number LIMIT 100`},
+			{"cycle", "usage_daily", `SELECT SUM(acu_micros) FROM usage_daily WHERE scope = 'organization' AND scope_id = 'o' AND org_id = 'o'
+				AND day >= 5 AND day < 9`},
+			{"attachments", "attachments_session", `SELECT attachment_id FROM attachments WHERE session_id = 's' ORDER BY created_at, attachment_id LIMIT 1000`},
+		} {
+			h.reads(t, q.name, q.index, q.query)
+		}
+		for _, q := range []struct {
+			name, index string
+			f           session.Filter
+		}{
+			{"a page", "sessions_org", session.Filter{OrgID: "o"}},
+			{"a page of the enterprise", "sessions_all", session.Filter{IncludeDeletedOrgs: true}},
+			{"a tag", "session_tags_find", session.Filter{OrgID: "o", Tags: []string{"t"}}},
+			{"a repository", "session_repos_find", session.Filter{OrgID: "o", RepoNames: []string{"r"}}},
+		} {
+			h.reads(t, q.name, q.index, session.ListQuery(q.f))
+		}
+	})
+}
+
+// fill gives PostgreSQL's planner sessions of many organizations to reckon with.
+func (h *house) fill(t *testing.T) {
+	t.Helper()
+	h.exec(t, `INSERT INTO sessions (session_id, org_id, status, created_at, updated_at, child_session_ids, origin, agent, tags, repos,
+			session_links, pull_requests, is_archived, resumable, bypass_approval, structured_output_required, acu_micros, run_acu_micros,
+			last_seq, last_command, acked_command, num_user_messages, num_devin_messages, outpost_id)
+		SELECT 's' || i, 'org-' || (i % 100), 'suspended', i, i, '[]', 'api', 'runbook', '[]', '[]', '[]', '[]', 0, 1, 0, 1, 0, 0, 1, 1, 1, 1, 0,
+			'default' FROM generate_series(1, 20000) i`)
+	h.exec(t, `INSERT INTO organizations (org_id, name, created_at, updated_at, deleted_at)
+		SELECT 'org-' || i, 'x', 0, 0, CASE WHEN i = 7 THEN 1 END FROM generate_series(0, 99) i`)
+	h.exec(t, `ANALYZE`)
+}
+
+func (h *house) reads(t *testing.T, name, index, query string) {
+	t.Helper()
+	if h.db.Engine() == db.Postgres {
+		index, _, _ = strings.Cut(index, " ") // the columns are SQLite's way to say that it searches
+	}
+	plan := h.plan(t, query)
+	require.Contains(t, plan, index, "%s\n%s", name, plan)
+	for _, bad := range []string{"TEMP B-TREE", "Sort", "Seq Scan", "SCAN s\n", "SCAN sessions\n"} {
+		require.NotContains(t, plan+"\n", bad, "%s\n%s", name, plan)
+	}
+}
