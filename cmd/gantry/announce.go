@@ -26,16 +26,22 @@ func adminKeyOf(a *member.Admin) adminKey {
 const firstKeyFile = "initial-admin.json"
 
 // announce tells that the server is ready and, once in a database's life, the first key: to a person on a terminal, else to a
-// file that only this user may read, and never to the log.
+// file that only this user may read, and never to the log. The key is there before the server is said to be ready: whoever waits for
+// that line may read the file at once.
 func announce(io *stdio, log *slog.Logger, cfg *config.Serve, listening net.Addr, first *member.Admin) error {
+	if first != nil && !io.terminal {
+		if err := keepFirstKey(log, cfg, first); err != nil {
+			return err
+		}
+	}
 	log.Info("ready", "url", cfg.PublicURL, "listen", listening.String(), "data", cfg.Data, "version", version())
-	if first == nil {
-		return nil
-	}
-	if io.terminal {
+	if first != nil && io.terminal {
 		io.printf(firstStart, cfg.PublicURL, first.OrgID, first.Token.Reveal(), cfg.PublicURL)
-		return nil
 	}
+	return nil
+}
+
+func keepFirstKey(log *slog.Logger, cfg *config.Serve, first *member.Admin) error {
 	text, err := json.MarshalIndent(adminKeyOf(first), "", "  ")
 	if err != nil {
 		return err

@@ -104,6 +104,9 @@ func (v *Service) readWatch(ctx context.Context, who access.Subject, p WatchPara
 	if p.AcceptorID != "" {
 		w.Add("acceptor_id = ?", p.AcceptorID)
 	}
+	if who.WorkerOrgs != nil && len(who.WorkerOrgs) == 0 {
+		return nil, nil
+	}
 	w.In("org_id", who.WorkerOrgs)
 	return db.All(ctx, v.DB.Reader(), scanRow, `SELECT `+rowColumns+` FROM queue`+w.SQL()+
 		` ORDER BY updated_at, session_id `+w.Number("LIMIT ?", p.First+1), w.Args()...)

@@ -71,9 +71,11 @@ func TestTheQueueIsListedInTheOrderOfItsChanges(t *testing.T) {
 		}
 		_, err := h.Watch(t.Context(), user, fleet.WatchParams{OutpostID: "none", First: 1})
 		isFault(t, err, fault.NotFound)
-		bound := worker
-		bound.WorkerOrgs = []string{"org-2"}
-		require.Empty(t, h.watch(t, bound, fleet.WatchParams{}).Rows)
+		for _, orgs := range [][]string{{"org-2"}, {}} {
+			bound := worker
+			bound.WorkerOrgs = orgs
+			require.Empty(t, h.watch(t, bound, fleet.WatchParams{}).Rows)
+		}
 	})
 }
 

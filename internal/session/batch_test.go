@@ -240,7 +240,7 @@ func TestTheLastValidStructuredOutputIsKept(t *testing.T) {
 		require.Contains(t, h.get(t, missing.row.SessionID).Reason, "structured output")
 		require.NotContains(t, h.statuses(t, missing.row.SessionID), "finished")
 
-		optional := h.work(t, func(p *session.CreateParams) { p.OutputSchema, p.OutputRequired = schema, ptr(false) })
+		optional := h.work(t, func(p *session.CreateParams) { p.OutputSchema, p.OutputRequired = schema, new(false) })
 		optional.send(state(wire.StateFinished))
 		require.Equal(t, "running/finished", h.state(t, optional.row.SessionID))
 

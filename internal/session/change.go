@@ -2,8 +2,9 @@ package session
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"gantry/internal/access"
@@ -58,11 +59,13 @@ func (v *Service) writeTx(ctx context.Context, tx *db.Tx, s *Session, evs []Even
 // enter puts a session into its next state and says so in an event.
 func (s *Session) enter(evs []Event, now time.Time, next State, reason string) []Event {
 	same := s.State == next && s.Reason == reason
-	s.State, s.Reason = next, reason
-	s.IdleSince = time.Time{}
-	if next.Parked() || next.Detail == WaitingForApproval {
-		s.IdleSince = now
+	if s.State != next { // a worker that says again that it waits doesn't keep the session awake
+		s.IdleSince = time.Time{}
+		if next.Parked() || next.Detail == WaitingForApproval {
+			s.IdleSince = now
+		}
 	}
+	s.State, s.Reason = next, reason
 	if next.Over() {
 		s.EndedAt = now
 	}
@@ -220,11 +223,39 @@ func (v *Service) SetTags(ctx context.Context, who access.Subject, orgID, sessio
 	return s.Tags, nil
 }
 
+// offeredTx refuses an answer to a question that isn't open, or one that the agent didn't offer.
+func offeredTx(ctx context.Context, tx *db.Tx, sessionID, request, option string) error {
+	text, err := db.One(ctx, tx, db.Text, `SELECT data FROM session_events WHERE session_id = $1 AND type = $2 ORDER BY seq DESC LIMIT 1`,
+		sessionID, wire.EventPermission)
+	if errors.Is(err, db.ErrNone) {
+		return errNothingToApprove()
+	}
+	if err != nil {
+		return err
+	}
+	var asked wire.PermissionData
+	if err := json.Unmarshal([]byte(text), &asked); err != nil {
+		return err
+	}
+	if asked.Request == "" {
+		return nil // too large to be kept inline: the worker knows what it asked
+	}
+	if asked.Request != request || asked.Status != "requested" {
+		return fault.New(fault.Conflict, "request: this is not the request that the session waits for")
+	}
+	for _, o := range asked.Options {
+		if o.ID == option {
+			return nil
+		}
+	}
+	return fault.InvalidField("option", "is none that the agent offered")
+}
+
 // maxAnswer bounds the ids of a permission request and its options.
 const maxAnswer = 1000
 
 // Approve answers the permission request that a session waits for (contract/behaviour.md §3.8). Option is one of the ids the agent
-// offered. It needs ManageOrgSessions; 409 when nothing waits.
+// offered. It needs ManageOrgSessions; 409 when nothing waits or the request isn't the open one.
 func (v *Service) Approve(ctx context.Context, who access.Subject, orgID, sessionID, request, option string) (*Session, error) {
 	if _, err := v.manage(ctx, who, orgID, sessionID); err != nil {
 		return nil, err
@@ -238,8 +269,11 @@ func (v *Service) Approve(ctx context.Context, who access.Subject, orgID, sessio
 		if s.State.Detail != WaitingForApproval {
 			return nil, errNothingToApprove()
 		}
+		if err := offeredTx(ctx, tx, s.ID, request, option); err != nil {
+			return nil, err
+		}
 		s.LastCommand++
-		cmd := wire.Command{Number: s.LastCommand, Kind: wire.CommandApprove, Request: request, Option: strings.TrimSpace(option)}
+		cmd := wire.Command{Number: s.LastCommand, Kind: wire.CommandApprove, Request: request, Option: option}
 		if err := insertCommandTx(ctx, tx, s.ID, cmd, now.UnixMilli()); err != nil {
 			return nil, err
 		}

@@ -33,9 +33,9 @@ func TestABadFieldIsNamed(t *testing.T) {
 			"title":             {"title", func(p *session.CreateParams) { p.Title = long }},
 			"51 tags":           {"tags", func(p *session.CreateParams) { p.Tags = make([]string, 51) }},
 			"empty tag":         {"1", func(p *session.CreateParams) { p.Tags = []string{"a", " "} }},
-			"no ACUs":           {"max_acu_limit", func(p *session.CreateParams) { p.MaxACU = ptr(int64(0)) }},
-			"negative ACUs":     {"max_acu_limit", func(p *session.CreateParams) { p.MaxACU = ptr(int64(-1)) }},
-			"too many ACUs":     {"max_acu_limit", func(p *session.CreateParams) { p.MaxACU = ptr(int64(1 << 62)) }},
+			"no ACUs":           {"max_acu_limit", func(p *session.CreateParams) { p.MaxACU = new(int64(0)) }},
+			"negative ACUs":     {"max_acu_limit", func(p *session.CreateParams) { p.MaxACU = new(int64(-1)) }},
+			"too many ACUs":     {"max_acu_limit", func(p *session.CreateParams) { p.MaxACU = new(int64(1 << 62)) }},
 			"mode":              {"devin_mode", func(p *session.CreateParams) { p.Mode = "slow" }},
 			"origin":            {"origin", func(p *session.CreateParams) { p.Origin = "moon" }},
 			"many repos":        {"repos", func(p *session.CreateParams) { p.Repos = many }},
@@ -93,7 +93,7 @@ func TestASessionIsWrittenWholeWithItsMessageQueueRowAndAudit(t *testing.T) {
 			p.Prompt = "\n```sh\n# Build it all\n```\n"
 			p.Tags = []string{"b", "a", "b"}
 			p.KnowledgeIDs = []string{}
-			p.Mode, p.Origin, p.MaxACU = "fast", "cli", ptr(int64(7))
+			p.Mode, p.Origin, p.MaxACU = "fast", "cli", new(int64(7))
 		})
 		require.Equal(t, "Build it all", s.Title, "made from the prompt's first line of text")
 		require.Equal(t, []string{"b", "a"}, s.Tags, "doubles are dropped, the order is kept")
@@ -185,14 +185,14 @@ func TestACreateWithinTheLimitsOfItsOrganization(t *testing.T) {
 		for _, c := range []struct {
 			asked *int64
 			want  int64
-		}{{nil, 5}, {ptr(int64(3)), 3}, {ptr(int64(9)), 5}} {
+		}{{nil, 5}, {new(int64(3)), 3}, {new(int64(9)), 5}} {
 			s, err := ask(c.asked)
 			require.NoError(t, err)
 			require.Equal(t, c.want, s.MaxACU)
 			require.Equal(t, c.want, h.get(t, s.ID).MaxACU)
 		}
 		h.setLimits(t, limit(0), limit(100))
-		_, err = ask(ptr(int64(1)))
+		_, err = ask(new(int64(1)))
 		isFault(t, err, fault.Conflict)
 		require.Contains(t, fault.As(err).Message, "max_session_acu_limit")
 		h.setLimits(t, limit(5), limit(0))

@@ -113,8 +113,6 @@ func (h *house) newOrg(t testing.TB, p org.CreateParams) string {
 	return o.ID
 }
 
-func ptr[T any](v T) *T { return &v }
-
 func limit(n int64) org.LimitChange { return org.LimitChange{Set: true, Value: &n} }
 
 // setLimits changes the limits of the house's organization.

@@ -40,8 +40,7 @@ type Filter struct {
 	ServiceUserIDs     []string
 }
 
-// Get gives one session. It needs ViewOrgSessions, on the enterprise's routes ViewAccountSessions. A session's own token may read its
-// session.
+// Get gives one session. It needs ViewOrgSessions, on the enterprise's routes ViewAccountSessions.
 func (v *Service) Get(ctx context.Context, who access.Subject, orgID, sessionID string) (*Session, error) {
 	if err := require(who, orgID, access.ViewAccountSessions, access.ViewOrgSessions); err != nil {
 		return nil, err

@@ -90,8 +90,8 @@ func TestEveryFilterOfTheList(t *testing.T) {
 			ours, both []string
 		}{
 			"none":             {session.Filter{}, []string{c, b, a}, []string{e, c, b, a}},
-			"archived":         {session.Filter{Archived: ptr(true)}, []string{d}, []string{d}},
-			"not archived":     {session.Filter{Archived: ptr(false)}, []string{c, b, a}, []string{e, c, b, a}},
+			"archived":         {session.Filter{Archived: new(true)}, []string{d}, []string{d}},
+			"not archived":     {session.Filter{Archived: new(false)}, []string{c, b, a}, []string{e, c, b, a}},
 			"ids":              {session.Filter{SessionIDs: all}, []string{c, b, a}, []string{e, c, b, a}},
 			"one id":           {session.Filter{SessionIDs: []string{b}}, []string{b}, []string{b}},
 			"created after":    {session.Filter{CreatedAfter: noon.Add(time.Minute)}, []string{c, b}, []string{e, c, b}},

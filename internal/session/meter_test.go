@@ -167,7 +167,7 @@ func schedule(t *testing.T, rt *rapid.T, h *house) {
 func TestTheRunLimitStopsWithinOneReport(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, h *house) {
-		r := h.work(t, func(p *session.CreateParams) { p.MaxACU = ptr(int64(1)) })
+		r := h.work(t, func(p *session.CreateParams) { p.MaxACU = new(int64(1)) })
 		ack := r.worked(15*time.Minute - 10*time.Second)
 		require.False(t, ack.Stop)
 		h.time.Advance(9 * time.Second)
@@ -197,14 +197,14 @@ func TestTheRunLimitStopsWithinOneReport(t *testing.T) {
 		r.command++
 		require.False(t, r.worked(14*time.Minute).Stop, "a message in the middle grants a run as well")
 		require.True(t, r.worked(70*time.Second).Stop)
-		require.EqualValues(t, 1_000_000+cost(29*time.Minute), h.get(t, s.ID).ACUMicros)
+		require.Equal(t, 1_000_000+cost(29*time.Minute), h.get(t, s.ID).ACUMicros)
 	})
 }
 
 func TestATurnThatEndsAtTheLimitHasEnded(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, h *house) {
-		r := h.work(t, func(p *session.CreateParams) { p.MaxACU = ptr(int64(1)) })
+		r := h.work(t, func(p *session.CreateParams) { p.MaxACU = new(int64(1)) })
 		r.worked(15*time.Minute - 5*time.Second)
 		h.time.Advance(9 * time.Second)
 		require.True(t, r.send(state(wire.StateFinished)).Parked)

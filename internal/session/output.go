@@ -1,16 +1,14 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"gantry/internal/fleet"
 	"gantry/internal/platform/fault"
+	jsonschema "gantry/internal/platform/schema"
 	"gantry/internal/wire"
 )
 
@@ -23,34 +21,10 @@ func CheckSchema(schema json.RawMessage) error {
 	if len(schema) > MaxSchema {
 		return fault.InvalidField("structured_output_schema", "must have at most %d bytes", MaxSchema)
 	}
-	if _, err := compile(schema); err != nil {
+	if err := jsonschema.Check(schema); err != nil {
 		return fault.InvalidField("structured_output_schema", "%s", firstLine(err))
 	}
 	return nil
-}
-
-// refuseLoader keeps a schema from reaching anything outside itself.
-type refuseLoader struct{}
-
-func (refuseLoader) Load(url string) (any, error) {
-	return nil, fmt.Errorf("outside reference %q is not allowed", url)
-}
-
-func compile(schema json.RawMessage) (*jsonschema.Schema, error) {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
-	if err != nil {
-		return nil, err
-	}
-	if _, ok := doc.(map[string]any); !ok {
-		return nil, fmt.Errorf("must be a JSON object")
-	}
-	c := jsonschema.NewCompiler()
-	c.DefaultDraft(jsonschema.Draft7)
-	c.UseLoader(refuseLoader{})
-	if err := c.AddResource("schema.json", doc); err != nil {
-		return nil, err
-	}
-	return c.Compile("schema.json")
 }
 
 // checkOutput says why an offered object isn't a valid structured output, "" when it is one.
@@ -58,19 +32,8 @@ func checkOutput(schema, value json.RawMessage) string {
 	if len(value) > maxOutput {
 		return fmt.Sprintf("the structured output has more than %d bytes", maxOutput)
 	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(value))
-	if err != nil {
-		return "the structured output is not JSON: " + firstLine(err)
-	}
-	if _, ok := doc.(map[string]any); !ok {
-		return "the structured output must be a JSON object"
-	}
-	compiled, err := compile(schema)
-	if err != nil {
-		return "the schema can't be compiled: " + firstLine(err)
-	}
-	if err := compiled.Validate(doc); err != nil {
-		return plain(strings.TrimSpace(strings.ReplaceAll(err.Error(), "file:///", "")), maxOutputError)
+	if err := jsonschema.Validate(schema, value); err != nil {
+		return plain("the structured output isn't valid: "+strings.TrimSpace(err.Error()), maxOutputError)
 	}
 	return ""
 }

@@ -116,7 +116,7 @@ func TestASessionThatWaitsTooLongSleeps(t *testing.T) {
 		done.send(state(wire.StateFinished))
 		asks := h.work(t)
 		asks.send(state(wire.StateWaitingForApproval))
-		throwaway := h.work(t, func(p *session.CreateParams) { p.Resumable = ptr(false) })
+		throwaway := h.work(t, func(p *session.CreateParams) { p.Resumable = new(false) })
 		throwaway.send(state(wire.StateWaitingForUser))
 		busy := h.work(t)
 		wait := func(d time.Duration) {
@@ -124,7 +124,7 @@ func TestASessionThatWaitsTooLongSleeps(t *testing.T) {
 				h.time.Advance(10 * time.Second)
 				busy.beat()
 				if h.row(t, asks.row.SessionID).Phase == fleet.Claimed {
-					asks.beat()
+					asks.send(state(wire.StateWaitingForApproval))
 				}
 			}
 			h.sweep(t)
@@ -270,8 +270,13 @@ func TestAnApprovalGoesToTheWorkerThatAsked(t *testing.T) {
 		r := h.work(t)
 		_, err := h.Approve(ctx, h.ours, h.org, r.row.SessionID, "1", "yes")
 		isFault(t, err, fault.Conflict)
-		require.False(t, r.send(state(wire.StateWaitingForApproval)).Parked, "the claim stays")
+		asks := ev(wire.EventPermission, wire.PermissionData{Request: "1", Status: "requested", Options: []wire.PermissionOption{{ID: "yes"}, {ID: "no"}}})
+		require.False(t, r.send(asks, state(wire.StateWaitingForApproval)).Parked, "the claim stays")
 		before := len(h.actions(t, 0))
+		_, err = h.Approve(ctx, h.ours, h.org, r.row.SessionID, "2", "yes")
+		isFault(t, err, fault.Conflict)
+		_, err = h.Approve(ctx, h.ours, h.org, r.row.SessionID, "1", "maybe")
+		require.Equal(t, "option", field(t, err))
 		_, err = h.Approve(ctx, h.ours, h.org, r.row.SessionID, "1", "")
 		require.Equal(t, "option", field(t, err))
 		_, err = h.Approve(ctx, h.ours, h.org, r.row.SessionID, "1", "yes")

@@ -11,8 +11,7 @@ import (
 	"io/fs"
 	"sync"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
+	"gantry/internal/platform/schema"
 	"gantry/internal/wire"
 	"gantry/internal/worker/acp"
 )
@@ -80,7 +79,7 @@ func (r *run) offerOutput() (problem string) {
 	}
 	sum := sha256.Sum256(value)
 	known := r.mem.OutputSum == hex.EncodeToString(sum[:])
-	if err := validate(r.spec.OutputSchema, value); err != nil {
+	if err := schema.Validate(r.spec.OutputSchema, value); err != nil {
 		return "The structured output isn't valid: " + err.Error()
 	}
 	if known && r.mem.OutputGiven {
@@ -115,31 +114,4 @@ func (r *run) handedOutput() (json.RawMessage, error) {
 		return nil, fmt.Errorf("it has %d bytes, more than %d", compact.Len(), maxOutput)
 	}
 	return compact.Bytes(), nil
-}
-
-// validate checks a value against a Draft 7 schema that may not load anything from elsewhere.
-func validate(schema, value json.RawMessage) error {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
-	if err != nil {
-		return fmt.Errorf("the schema is no JSON: %w", err)
-	}
-	c := jsonschema.NewCompiler()
-	c.DefaultDraft(jsonschema.Draft7)
-	c.UseLoader(jsonschema.SchemeURLLoader{})
-	const name = "output.json"
-	if err := c.AddResource(name, doc); err != nil {
-		return fmt.Errorf("the schema can't be used: %w", err)
-	}
-	compiled, err := c.Compile(name)
-	if err != nil {
-		return fmt.Errorf("the schema can't be used: %w", err)
-	}
-	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(value))
-	if err != nil {
-		return err
-	}
-	if _, ok := instance.(map[string]any); !ok {
-		return errors.New("it must be a JSON object")
-	}
-	return compiled.Validate(instance)
 }

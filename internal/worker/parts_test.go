@@ -2,11 +2,7 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,24 +47,4 @@ func TestASafeNameIsOnePathElementAndNeverTaken(t *testing.T) {
 			require.Len(t, taken, before+1)
 		}
 	})
-}
-
-func TestTheSchemaOfAnOutputLoadsNothingFromElsewhere(t *testing.T) {
-	t.Parallel()
-	var asked atomic.Bool
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked.Store(true)
-		_, _ = w.Write([]byte(`{}`))
-	}))
-	t.Cleanup(srv.Close)
-	for _, ref := range []string{srv.URL + "/s.json", "file:///etc/hostname", "other.json"} {
-		err := validate(json.RawMessage(`{"$ref":"`+ref+`"}`), json.RawMessage(`{}`))
-		require.ErrorContains(t, err, "the schema can't be used", ref)
-	}
-	require.False(t, asked.Load())
-
-	schema := json.RawMessage(`{"$schema":"http://json-schema.org/draft-07/schema#","definitions":{"n":{"type":"integer"}},"properties":{"n":{"$ref":"#/definitions/n"}}}`)
-	require.NoError(t, validate(schema, json.RawMessage(`{"n":1}`)))
-	require.Error(t, validate(schema, json.RawMessage(`{"n":"1"}`)))
-	require.ErrorContains(t, validate(json.RawMessage(`{}`), json.RawMessage(`[1]`)), "must be a JSON object")
 }

@@ -176,6 +176,10 @@ func (r *run) watchDisk() {
 	for clock.Sleep(r.ctx, pause) {
 		began := r.w.o.Clock.Now()
 		used, err := r.ws.DiskUsage()
+		if errors.Is(err, sandbox.ErrTooDeep) {
+			r.cancel(&failure{text: "The session's disk use can't be measured: " + sandbox.ErrTooDeep.Error() + "."})
+			return
+		}
 		if err != nil {
 			r.log.Warn("can't measure the workspace", "error", err)
 			continue

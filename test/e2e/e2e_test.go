@@ -14,9 +14,12 @@
 //	                         after so many events
 //	nowhere TEXT DIR         fail when any file below DIR holds the text
 //	logs NAME REGEXP         look for a line in a server's log
+//
+// and the condition [postgres]: there is a database at $DATABASE.
 package e2e_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,12 +29,19 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/db/dbtest"
 )
 
 // bin is the directory of the program under test.
 var bin string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		os.Exit(m.Run()) // everything is skipped
+	}
 	dir, err := os.MkdirTemp("", "gantry-e2e-")
 	if err != nil {
 		panic(err)
@@ -50,6 +60,9 @@ func TestMain(m *testing.M) {
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("whole programs take patience")
+	}
 	for _, tool := range []string{"bwrap", "git", "python3"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s isn't installed", tool)
@@ -59,12 +72,23 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var database string
+	if os.Getenv(dbtest.EnvPostgres) != "" {
+		database = dbtest.URL(t, db.Postgres)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: ".",
+		Condition: func(cond string) (bool, error) {
+			if cond != "postgres" {
+				return false, fmt.Errorf("unknown condition %s", cond)
+			}
+			return database != "", nil
+		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("AGENT", agent)
+			e.Setenv("DATABASE", database)
 			e.Values[servers{}] = map[string]*running{}
 			return os.MkdirAll(filepath.Join(e.WorkDir, "home"), 0o700)
 		},

@@ -103,3 +103,18 @@ func TestAWorkerThatIsCutOffForAWhileThawsItsAgentAndGoesOn(t *testing.T) {
 	s.await(id, "running/finished")
 	requireWhole(t, s, id, 150)
 }
+
+func TestAnswersThatAreLostOnTheirWayRepeatNoEvent(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t)
+	s := newServer(t, "", "--public-url", p.url)
+	p.target = strings.TrimPrefix(s.url, "http://")
+	w := s.workerAt("split", p.url, filepath.Join(t.TempDir(), "worker"))
+	id := s.run(counted(70))
+	for _, line := range []int{10, 30, 50} {
+		s.awaitOutput(id, fmt.Sprintf("line %d\n", line))
+		p.loseAnswers(t, w.cmd.Process.Pid, 700*time.Millisecond)
+	}
+	s.await(id, "running/finished")
+	requireWhole(t, s, id, 70)
+}

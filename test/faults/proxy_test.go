@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -29,7 +31,19 @@ type proxy struct {
 type pair struct {
 	pid      int
 	down, up net.Conn
+	deaf     atomic.Bool // what comes back is thrown away
 }
+
+// Write passes an answer on, unless it is to be lost.
+func (c *pair) Write(b []byte) (int, error) {
+	if c.deaf.Load() {
+		return len(b), nil
+	}
+	return c.down.Write(b)
+}
+
+// Close ends the process's side.
+func (c *pair) Close() error { return c.down.Close() }
 
 // newProxy starts a proxy. Its address is known before the server's, which is to be set as target.
 func newProxy(t *testing.T) *proxy {
@@ -66,13 +80,13 @@ func (p *proxy) serve(down net.Conn) {
 	if err != nil {
 		return
 	}
-	c := &pair{pid, down, up}
+	c := &pair{pid: pid, down: down, up: up}
 	p.mu.Lock()
 	p.pairs[c] = struct{}{}
 	p.mu.Unlock()
 	var both sync.WaitGroup
 	both.Go(func() { p.pass(c.up, c.down, pid) })
-	both.Go(func() { p.pass(c.down, c.up, pid) })
+	both.Go(func() { p.pass(c, c.up, pid) })
 	both.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +94,7 @@ func (p *proxy) serve(down net.Conn) {
 }
 
 // pass copies one way. While the process is cut off its own end stays open.
-func (p *proxy) pass(to, from net.Conn, pid int) {
+func (p *proxy) pass(to io.WriteCloser, from net.Conn, pid int) {
 	_, _ = io.Copy(to, from) // any end is the end
 	p.wait(pid)
 	_, _ = to.Close(), from.Close()
@@ -98,15 +112,38 @@ func (p *proxy) wait(pid int) {
 	}
 }
 
+// loseAnswers has the server hear and do what a process asks for a while, and the process hear nothing of it.
+func (p *proxy) loseAnswers(t *testing.T, pid int, d time.Duration) {
+	t.Helper()
+	lost := p.of(pid)
+	for _, c := range lost {
+		c.deaf.Store(true)
+	}
+	sleep(t, d)
+	for _, c := range lost {
+		_, _ = c.up.Close(), c.down.Close()
+	}
+}
+
+// of gives the open connections of a process.
+func (p *proxy) of(pid int) (out []*pair) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.pairs {
+		if c.pid == pid {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // cutOff lets nothing of a process pass until uncut.
 func (p *proxy) cutOff(pid int) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.cut, p.heal = pid, make(chan struct{})
-	for c := range p.pairs {
-		if c.pid == pid {
-			_ = c.up.Close()
-		}
+	p.mu.Unlock()
+	for _, c := range p.of(pid) {
+		_ = c.up.Close()
 	}
 }
 

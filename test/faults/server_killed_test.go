@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -166,4 +167,18 @@ func countStatus(answers []answer, status int) (n int) {
 func statuses(answers []answer) string {
 	return fmt.Sprintf("%d created, %d unknown outcome, %d cut off",
 		countStatus(answers, http.StatusOK), countStatus(answers, http.StatusConflict), countStatus(answers, 0))
+}
+
+func TestAServerThatStandsStillLongerThanALeaseLosesNone(t *testing.T) {
+	t.Parallel()
+	const lease = 6 * time.Second
+	s := newServer(t, "", "--lease", lease.String())
+	s.newWorker("split")
+	id := s.run(counted(50))
+	s.awaitOutput(id, "line 10\n")
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGSTOP))
+	sleep(t, lease+2*time.Second)
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGCONT))
+	s.await(id, "running/finished")
+	requireWhole(t, s, id, 50)
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -99,6 +100,11 @@ func (d *DB) openSQLite(path string, o Options) error {
 		"journal_mode(WAL)", "foreign_keys(1)", "synchronous(FULL)", "temp_store(MEMORY)",
 	}}
 	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+	// A new file is this user's alone, also in a directory that others may enter; the engine gives its other files the same mode. What
+	// keeps it from being made, the engine says better.
+	if f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+		_ = f.Close()
+	}
 	var err error
 	if d.writer, err = openKeeping(dsn + "&_txlock=immediate"); err != nil {
 		return err

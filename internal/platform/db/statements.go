@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"regexp"
 
 	"modernc.org/sqlite"
 )
@@ -67,12 +68,16 @@ type keptStatement struct {
 	busy  bool  // its rows are being read
 }
 
+// bareLimit finds a LIMIT that is a parameter. SQLite plans such a statement anew whenever the parameter is set, because the plan may
+// depend on its value; as part of an expression it doesn't.
+var bareLimit = regexp.MustCompile(`\bLIMIT (\$[0-9]+)`)
+
 // statement gives the kept statement of a text, nil while its rows are still being read.
 func (c *keepingConn) statement(ctx context.Context, query string) (*keptStatement, error) {
 	c.used++
 	s := c.kept[query]
 	if s == nil {
-		p, err := c.PrepareContext(ctx, query)
+		p, err := c.PrepareContext(ctx, bareLimit.ReplaceAllString(query, "LIMIT ($1 + 0)"))
 		if err != nil {
 			return nil, err
 		}

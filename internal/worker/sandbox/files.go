@@ -160,12 +160,13 @@ func (f *RegularFile) Read(p []byte) (int, error) { return f.in.Read(p) }
 // Close closes the file.
 func (f *RegularFile) Close() error { return f.file.Close() }
 
-// DiskUsage gives the bytes on disk of everything the session wrote: blocks, not lengths, a file with several names once.
+// DiskUsage gives the bytes on disk of everything the session wrote: blocks, not lengths, a file with several names once. A file
+// that is deleted but still open isn't seen. ErrTooDeep is wrapped when directories lie deeper than can be measured.
 func (w *Workspace) DiskUsage() (int64, error) {
 	var total int64
 	seen := map[[2]uint64]bool{}
 	for _, d := range []string{dirWork, dirHome, dirTmp} {
-		n, err := usageOf(unix.AT_FDCWD, w.host(d), seen)
+		n, err := usageOf(unix.AT_FDCWD, w.host(d), 0, seen)
 		if err != nil {
 			return 0, fmt.Errorf("disk usage of %s: %w", w.id, err)
 		}
@@ -175,7 +176,10 @@ func (w *Workspace) DiskUsage() (int64, error) {
 }
 
 // usageOf walks by directory handles, so that a directory that turns into a symbolic link meanwhile leads nowhere.
-func usageOf(at int, name string, seen map[[2]uint64]bool) (int64, error) {
+func usageOf(at int, name string, depth int, seen map[[2]uint64]bool) (int64, error) {
+	if depth > maxDepth {
+		return 0, ErrTooDeep
+	}
 	const flags = unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	fd, err := unix.Openat(at, name, unix.O_RDONLY|flags, 0)
 	if errors.Is(err, unix.EACCES) {
@@ -190,7 +194,7 @@ func usageOf(at int, name string, seen map[[2]uint64]bool) (int64, error) {
 	for {
 		names, err := dir.Readdirnames(1024)
 		for _, n := range names {
-			size, err := usageOfEntry(fd, n, seen)
+			size, err := usageOfEntry(fd, n, depth, seen)
 			if err != nil {
 				return 0, err
 			}
@@ -229,14 +233,14 @@ func openClosed(at int, name string, flags int) (int, error) {
 	return fd, err
 }
 
-func usageOfEntry(at int, name string, seen map[[2]uint64]bool) (int64, error) {
+func usageOfEntry(at int, name string, depth int, seen map[[2]uint64]bool) (int64, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return 0, gone(err)
 	}
 	size := st.Blocks * 512
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		below, err := usageOf(at, name, seen)
+		below, err := usageOf(at, name, depth+1, seen)
 		return size + below, err
 	}
 	if st.Nlink > 1 {
@@ -256,35 +260,4 @@ func gone(err error) error {
 		return nil
 	}
 	return err
-}
-
-// removeTree deletes root/name. A program may have left directories it can't write itself (a module cache does); those are
-// opened up and deleted in a second round.
-func removeTree(rootDir, name string) error {
-	err := os.RemoveAll(filepath.Join(rootDir, name))
-	if err == nil || !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	root, rerr := os.OpenRoot(filepath.Join(rootDir, name))
-	if rerr != nil {
-		return errors.Join(err, rerr)
-	}
-	unlock(root, ".")
-	_ = root.Close()
-	return os.RemoveAll(filepath.Join(rootDir, name))
-}
-
-func unlock(root *os.Root, dir string) {
-	_ = root.Chmod(dir, 0o700)
-	f, err := root.Open(dir)
-	if err != nil {
-		return
-	}
-	entries, _ := f.ReadDir(-1)
-	_ = f.Close()
-	for _, e := range entries {
-		if e.IsDir() {
-			unlock(root, path.Join(dir, e.Name()))
-		}
-	}
 }

@@ -272,6 +272,39 @@ func TestDiskUsageCountsBlocksAndHardLinksOnce(t *testing.T) {
 	require.InDelta(t, 1<<20, used-base, 200<<10)
 }
 
+// dig makes directories one in another and gives the innermost.
+func dig(t *testing.T, at string, depth int) int {
+	t.Helper()
+	fd, err := unix.Open(at, openRead, 0)
+	require.NoError(t, err)
+	for range depth {
+		require.NoError(t, unix.Mkdirat(fd, "deeper", 0o700))
+		next, err := unix.Openat(fd, "deeper", openRead, 0)
+		require.NoError(t, err)
+		require.NoError(t, unix.Close(fd))
+		fd = next
+	}
+	return fd
+}
+
+func TestDirectoriesTooDeepToMeasureAreSaidToBeAndAreDeletedAllTheSame(t *testing.T) {
+	t.Parallel()
+	w := newWorkspace(t)
+	work := filepath.Join(w.Dir(), "work")
+	require.NoError(t, unix.Close(dig(t, work, maxDepth-1)))
+	_, err := w.DiskUsage()
+	require.NoError(t, err)
+	inner := dig(t, filepath.Join(w.Dir(), "tmp"), 20*maxDepth)
+	require.NoError(t, unix.Mkdirat(inner, "closed", 0o700))
+	require.NoError(t, unix.Symlinkat("/etc", inner, "link"))
+	require.NoError(t, unix.Fchmod(inner, 0))
+	require.NoError(t, unix.Close(inner))
+	_, err = w.DiskUsage()
+	require.ErrorIs(t, err, ErrTooDeep)
+	require.NoError(t, w.Remove())
+	require.NoDirExists(t, w.Dir())
+}
+
 func TestWriteFileStaysInsideTheWorkspace(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)

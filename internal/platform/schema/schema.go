@@ -1,0 +1,145 @@
+// Package schema checks JSON values against schemas that somebody else wrote: JSON Schema, Draft 7 unless a schema names another.
+//
+// A schema may reach nothing outside itself, and checking a value against it takes a bounded number of steps: references let a
+// schema of a kilobyte ask for more steps than a machine has time for.
+package schema
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"gantry/internal/platform/clock"
+)
+
+const (
+	// maxSteps is how many times one check may hold a part of a value against a part of the schema: several times the parts that
+	// a structured output of 64 KiB can have.
+	maxSteps = 200_000
+	// maxTime ends a check whose steps are slow, as a large pattern on a long text is.
+	maxTime = 10 * time.Second
+)
+
+// ErrCostly is given when a check would take too long.
+var ErrCostly = errors.New("the schema takes too many steps to check this value")
+
+// Check refuses what is no schema: something else than an object, or one with a reference to somewhere else.
+func Check(schema []byte) error {
+	_, err := compile(schema, nil)
+	return tidy(err)
+}
+
+// Validate says what is wrong with a value, which must be an object. ErrCostly is wrapped when that can't be found out in time.
+func Validate(schema, value []byte) (err error) {
+	var parts []*jsonschema.Schema
+	compiled, err := compile(schema, &parts)
+	if err != nil {
+		return fmt.Errorf("the schema can't be used: %w", tidy(err))
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(value))
+	if err != nil {
+		return fmt.Errorf("it is no JSON: %w", err)
+	}
+	if _, ok := doc.(map[string]any); !ok {
+		return errors.New("it must be a JSON object")
+	}
+	newBudget().watch(parts)
+	defer func() {
+		if p := recover(); p != nil {
+			if p != ErrCostly { //nolint:errorlint // a panic's value
+				panic(p)
+			}
+			err = ErrCostly
+		}
+	}()
+	return tidy(compiled.Validate(doc))
+}
+
+// place is where the library is told that a schema lies. A name alone would be a file of this machine to it.
+const place = "schema:///"
+
+// tidy takes the place out of what the library says.
+func tidy(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), place, ""))
+}
+
+// refuseLoader keeps a schema from reaching anything outside itself.
+type refuseLoader struct{}
+
+func (refuseLoader) Load(url string) (any, error) {
+	return nil, fmt.Errorf("outside reference %q is not allowed", url)
+}
+
+// compile compiles a schema and notes each part of it in parts.
+func compile(schema []byte, parts *[]*jsonschema.Schema) (*jsonschema.Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := doc.(map[string]any); !ok {
+		return nil, errors.New("must be a JSON object")
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft7)
+	c.UseLoader(refuseLoader{})
+	if parts != nil {
+		// A vocabulary without keywords hears of every part that is compiled, whatever refers to it.
+		c.AssertVocabs()
+		c.RegisterVocabulary(&jsonschema.Vocabulary{
+			URL: "gantry:parts",
+			Compile: func(ctx *jsonschema.CompilerContext, _ map[string]any) (jsonschema.SchemaExt, error) {
+				*parts = append(*parts, ctx.Enqueue(nil)) // the part itself
+				return nil, nil
+			},
+		})
+	}
+	if err := c.AddResource(place+"schema.json", doc); err != nil {
+		return nil, err
+	}
+	return c.Compile(place + "schema.json")
+}
+
+// budget is what one check may still take.
+type budget struct {
+	steps int
+	clock clock.Clock
+	until time.Time
+}
+
+func newBudget() *budget {
+	b := &budget{steps: maxSteps}
+	b.until = b.clock.Now().Add(maxTime)
+	return b
+}
+
+// watch has every part count. The format is what a part looks at before it turns to other parts.
+func (b *budget) watch(parts []*jsonschema.Schema) {
+	for _, p := range parts {
+		own := p.Format
+		counting := &jsonschema.Format{Validate: func(v any) error {
+			b.spend()
+			if own == nil {
+				return nil
+			}
+			return own.Validate(v)
+		}}
+		if own != nil {
+			counting.Name = own.Name
+		}
+		p.Format = counting
+	}
+}
+
+// spend ends the check by a panic, which Validate catches: the library has no other way out.
+func (b *budget) spend() {
+	if b.steps--; b.steps < 0 || b.clock.Now().After(b.until) {
+		panic(ErrCostly)
+	}
+}
