@@ -5,6 +5,7 @@ package contracttest
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -209,9 +210,7 @@ func (d *document) flat(v any) shape {
 	}
 	if p, ok := s["properties"].(object); ok {
 		out.kinds["object"] = true
-		for name, v := range p {
-			out.properties[name] = v
-		}
+		maps.Copy(out.properties, p)
 		for _, name := range texts(s["required"]) {
 			out.required[name] = true
 		}

@@ -83,8 +83,7 @@ func unmarshal(data []byte, v any) error {
 
 // namedHuge says which field holds a number that no float64 holds: the decoder tells its text only.
 func namedHuge(data []byte, cause error) error {
-	var wrong *json.UnmarshalTypeError
-	if !errors.As(cause, &wrong) {
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](cause); !ok {
 		return cause
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))

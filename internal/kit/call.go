@@ -18,6 +18,7 @@ type call struct {
 	req     *http.Request
 	id      string
 	path    string // as the client sent it, before rewrites
+	query   string // what may be logged of it
 	begun   time.Time
 	remote  netip.Addr
 	bearer  string

@@ -167,6 +167,9 @@ func (o *operation) prepare(c *call, r *http.Request, w http.ResponseWriter) err
 			return err
 		}
 		r.URL.RawQuery = q
+		if !o.public {
+			c.query = q
+		}
 	}
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		return &Error{status: http.StatusUnsupportedMediaType, detail: "content-encoding: a compressed request body is not taken"}

@@ -39,7 +39,8 @@ func (k *Kit) outer(next http.Handler) http.Handler {
 	})
 }
 
-// finish answers a panic with 500 and writes the access log: no bodies, and no query where it may carry a signed address.
+// finish answers a panic with 500 and writes the access log: no bodies, and of the query only what the operation declares. The rest
+// may be a credential that somebody put there by mistake, and on a public operation a signature.
 func (k *Kit) finish(c *call, query string) {
 	p := recover()
 	if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
@@ -55,8 +56,10 @@ func (k *Kit) finish(c *call, query string) {
 		route = c.op.path
 	}
 	if k.log.Enabled(c, slog.LevelInfo) {
-		if query != "" && strings.Contains(c.path, "/attachments") {
+		if query != "" && c.query == "" {
 			query = "***"
+		} else {
+			query = c.query
 		}
 		k.log.LogAttrs(c, slog.LevelInfo, "request",
 			slog.String("request_id", c.id), slog.String("method", c.req.Method), slog.String("path", c.path), slog.String("query", query),

@@ -53,12 +53,31 @@ func RegisterStream[I any](a *API, op Op, open func(ctx context.Context, s acces
 	op.Stream = true
 	op.Operation.Responses = withContent(op.Operation.Responses, map[string]*huma.MediaType{eventStream: {Schema: &huma.Schema{Type: huma.TypeString}}})
 	Register(a, op, func(ctx context.Context, s access.Subject, in *I) (*huma.StreamResponse, error) {
-		f, err := open(ctx, s, in)
+		f, err := Apart(func() (StreamFunc, error) { return open(ctx, s, in) })
 		if err != nil {
 			return nil, err
 		}
 		return streaming(ctx, f), nil
 	})
+}
+
+// Apart runs f on a goroutine of its own and waits for it. A stream's goroutine lives for hours and keeps the largest stack it ever
+// needed: a query needs several times what waiting does.
+func Apart[T any](f func() (T, error)) (T, error) {
+	var out T
+	var err error
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { panicked = recover() }()
+		out, err = f()
+	}()
+	<-done
+	if panicked != nil {
+		panic(panicked) // the request's own handler deals with it
+	}
+	return out, err
 }
 
 // RegisterPageOrStream registers an operation that answers with JSON, or with `Accept: text/event-stream` with events.
@@ -81,7 +100,7 @@ func RegisterChoice[I, T any](a *API, op Op, wants func(in *I) bool,
 	Register(a, op, func(ctx context.Context, s access.Subject, in *I) (*huma.StreamResponse, error) {
 		c := callOf(ctx)
 		if c.stream || (wants != nil && wants(in)) {
-			f, err := open(ctx, s, in)
+			f, err := Apart(func() (StreamFunc, error) { return open(ctx, s, in) })
 			if err != nil {
 				return nil, err
 			}
@@ -166,6 +185,9 @@ func (st *Stream) put(id, kind string, data []byte) {
 func oneLine(s string) string { return strings.NewReplacer("\r", "", "\n", "").Replace(s) }
 
 func (st *Stream) flush() error {
+	if st.buf.Len() == 0 && !st.lastWrite.IsZero() {
+		return nil // the headers are out and nothing waits; a silent stream stays due for its keep-alive
+	}
 	now := st.live.Now()
 	st.lastWrite = now
 	if err := st.rc.SetWriteDeadline(now.Add(writeWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -173,7 +195,7 @@ func (st *Stream) flush() error {
 	}
 	if st.buf.Len() > 0 {
 		_, err := st.c.w.Write(st.buf.Bytes())
-		st.buf.Reset()
+		st.buf = bytes.Buffer{} // most streams are silent for long: they keep no room
 		if err != nil {
 			return err
 		}
@@ -185,30 +207,34 @@ func (st *Stream) flush() error {
 // asks again at each wake whether the subject may still read.
 func (st *Stream) Wait(wake <-chan struct{}, most time.Duration) error {
 	k := st.c.op.api.kit
-	over := time.NewTimer(most)
-	defer over.Stop()
+	until := st.live.Now().Add(most)
+	timer := time.NewTimer(st.quiet(k.o.KeepAlive, most))
+	defer timer.Stop()
 	for {
-		alive := time.NewTimer(max(0, k.o.KeepAlive-st.live.Since(st.lastWrite)))
 		select {
 		case <-st.c.Done():
-			alive.Stop()
 			return ErrStreamOver
 		case <-k.stop:
-			alive.Stop()
 			return ErrStreamOver
 		case <-wake:
-			alive.Stop()
 			return st.recheck()
-		case <-over.C:
-			alive.Stop()
-			return st.recheck()
-		case <-alive.C:
-			st.buf.WriteString(": keep-alive\n\n")
-			if err := st.flush(); err != nil {
-				return ErrStreamOver
-			}
+		case <-timer.C:
 		}
+		left := until.Sub(st.live.Now())
+		if left <= 0 {
+			return st.recheck()
+		}
+		st.buf.WriteString(": keep-alive\n\n")
+		if err := st.flush(); err != nil {
+			return ErrStreamOver
+		}
+		timer.Reset(st.quiet(k.o.KeepAlive, left))
 	}
+}
+
+// quiet is how long nothing has to be said: until the next keep-alive, and no longer than left.
+func (st *Stream) quiet(keepAlive, left time.Duration) time.Duration {
+	return min(left, max(0, keepAlive-st.live.Since(st.lastWrite)))
 }
 
 // recheck asks whether the credential still stands and still may: a revoked key ends its streams.

@@ -47,8 +47,17 @@ var wrongTexts = []string{
 // wrongValues go into JSON.
 var wrongValues = []any{
 	nil, "", " ", "x", "a\x00b", strings.Repeat("x", long), "💥", "-1", 0, -1, 1.5, true, raw("1e308"), raw("1e400"), raw("9223372036854775807"),
-	raw("9223372036854775808"), raw("-9223372036854775809"), raw(`"\ud800"`), raw("\"\xff\xfe\""), []any{}, []any{nil}, []any{1}, []any{"a\x00"},
-	[]any{[]any{}}, []any{object{}}, object{}, object{"": ""}, object{"a\x00": 1}, object{"$ref": "http://127.0.0.1/"},
+	raw("9223372036854775808"), raw("-9223372036854775809"), raw(`"\ud800"`), raw("\"\xff\xfe\""),
+	[]any{},
+	[]any{nil},
+	[]any{1},
+	[]any{"a\x00"},
+	[]any{[]any{}},
+	[]any{object{}},
+	object{},
+	object{"": ""},
+	object{"a\x00": 1},
+	object{"$ref": "http://127.0.0.1/"},
 	raw(strings.Repeat("[", 500) + strings.Repeat("]", 500)), raw(strings.Repeat(`{"a":`, 500) + "1" + strings.Repeat("}", 500)),
 }
 
@@ -64,7 +73,7 @@ func badCalls(t testing.TB, base *call, foreign []string) []bad {
 	var out []bad
 	add := func(what, field string, change func(*call)) {
 		c := *base
-		c.path, c.query, c.header = maps.Clone(base.path), url.Values(maps.Clone(base.query)), maps.Clone(base.header)
+		c.path, c.query, c.header = maps.Clone(base.path), maps.Clone(base.query), maps.Clone(base.header)
 		change(&c)
 		out = append(out, bad{what, field, &c})
 	}
@@ -80,7 +89,7 @@ func badCalls(t testing.TB, base *call, foreign []string) []bad {
 	for _, p := range params(base.op, "query") {
 		for _, v := range slices.Concat(wrongTexts, []string{"%zz", "%"}, escaped) {
 			for _, form := range []string{"%s=%s", "qs[%s]=%s", "%[1]s=%[2]s&%[1]s=%[2]s"} {
-				rest := url.Values(maps.Clone(base.query))
+				rest := maps.Clone(base.query)
 				rest.Del(p.name)
 				q := fmt.Sprintf(form, p.name, v) + "&" + rest.Encode()
 				add("query "+q[:min(80, len(q))], p.name, func(c *call) { c.rawQuery = q })

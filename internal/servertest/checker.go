@@ -149,6 +149,9 @@ func (c *Checker) Answer(t testing.TB, method, target string, a kittest.Answer) 
 	}
 	kind, _, err := mime.ParseMediaType(a.Header.Get("Content-Type"))
 	require.NoError(t, err, "%s %s answers %d without a content type", method, o.Path, a.Status)
+	if content["*/*"] != nil {
+		return // whatever it is, it was stored so
+	}
 	require.Contains(t, content, kind, "%s %s answers %d", method, o.Path, a.Status)
 	if !strings.HasSuffix(kind, "json") {
 		return

@@ -245,16 +245,17 @@ func streams(o *servertest.Operation) bool {
 	return content["text/event-stream"] != nil
 }
 
-// request makes a call a request with a key. One that may stream ends by itself soon.
+// request makes a call a request with a key. The reader of one that may stream leaves soon.
 func (c *call) request(t testing.TB, key string) *http.Request {
 	t.Helper()
 	u, err := url.ParseRequestURI(c.target())
 	require.NoError(t, err)
 	ctx := t.Context()
 	if streams(c.op) {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
-		t.Cleanup(cancel)
+		var leave context.CancelFunc
+		ctx, leave = context.WithCancel(ctx)
+		timer := time.AfterFunc(100*time.Millisecond, leave)
+		t.Cleanup(func() { timer.Stop(); leave() })
 	}
 	r := httptest.NewRequestWithContext(ctx, c.op.Method, "/", bytes.NewReader(c.body))
 	r.URL, r.RequestURI = u, c.target()

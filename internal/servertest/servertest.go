@@ -38,6 +38,8 @@ type Options struct {
 	Worker bool
 	// EarlyCheckOff leaves permissions to the use cases.
 	EarlyCheckOff bool
+	// Of makes the server another replica of a running one: same database, blobs and keeper.
+	Of *Server
 	// Configure changes the settings, which are the program's defaults.
 	Configure func(*config.Serve)
 }
@@ -91,8 +93,13 @@ func New(t testing.TB, o Options) *Server {
 	var err error
 	s.Server, err = server.New(t.Context(), s.Config, log, opts)
 	require.NoError(t, err)
-	require.NotNil(t, s.First(), "the database was used before")
-	s.Admin, s.Org = *s.First(), s.First().OrgID
+	if o.Of != nil {
+		require.Nil(t, s.First(), "a replica makes nothing")
+		s.Admin, s.Org = o.Of.Admin, o.Of.Org
+	} else {
+		require.NotNil(t, s.First(), "the database was used before")
+		s.Admin, s.Org = *s.First(), s.First().OrgID
+	}
 	s.check = newChecker(t, s.Kit)
 	if front != nil {
 		s.listen(front)
@@ -110,8 +117,14 @@ func settings(t testing.TB, o Options) *config.Serve {
 	cfg := &config.Serve{}
 	parser, err := kong.New(cfg, kong.Exit(func(int) {}))
 	require.NoError(t, err)
+	var data, database string
+	if o.Of != nil {
+		data, database = o.Of.Config.Data, o.Of.Config.Database
+	} else {
+		data, database = t.TempDir(), dbtest.URL(t, o.Engine)
+	}
 	_, err = parser.Parse([]string{
-		"--data", t.TempDir(), "--database", dbtest.URL(t, o.Engine), "--listen", "127.0.0.1:0", "--public-url", "http://gantry.test", "--no-worker",
+		"--data", data, "--database", database, "--listen", "127.0.0.1:0", "--public-url", "http://gantry.test", "--no-worker",
 	})
 	require.NoError(t, err)
 	if o.Configure != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"gantry/internal/access"
 	"gantry/internal/fleet"
 	"gantry/internal/platform/clock"
 	"gantry/internal/platform/db"
@@ -73,13 +74,17 @@ func (v *Service) lapse(ctx context.Context, r fleet.Row) error {
 	})
 }
 
-// Restarted ends the claims of a worker that came back as a new process: whatever it worked on died with the old one.
-func (v *Service) Restarted(ctx context.Context, outpostID, workerID string) error {
+// Restarted ends the claims of a worker that came back as a new process: whatever it worked on died with the old one. A worker is
+// who it says it is, so a key for some organizations ends no claim of others.
+func (v *Service) Restarted(ctx context.Context, who access.Subject, outpostID, workerID string) error {
 	held, err := fleet.HeldBy(ctx, v.DB.Reader(), outpostID, workerID)
 	if err != nil {
 		return err
 	}
 	for _, r := range held {
+		if !fleet.ServesOrg(who, r.OrgID) {
+			continue
+		}
 		if err := v.lapse(ctx, r); err != nil {
 			return err
 		}
@@ -89,13 +94,13 @@ func (v *Service) Restarted(ctx context.Context, outpostID, workerID string) err
 
 // Unheard ends the claims that a worker doesn't know of although it had the time for two reports: the answer to its claim was lost on
 // the way. A claim that was ever reported on is left to its lease.
-func (v *Service) Unheard(ctx context.Context, outpostID, workerID string, working []string) error {
+func (v *Service) Unheard(ctx context.Context, who access.Subject, outpostID, workerID string, working []string) error {
 	held, err := fleet.HeldBy(ctx, v.DB.Reader(), outpostID, workerID)
 	if err != nil {
 		return err
 	}
 	for _, r := range held {
-		if r.ClaimDeadline.IsZero() || slices.Contains(working, r.SessionID) {
+		if !fleet.ServesOrg(who, r.OrgID) || r.ClaimDeadline.IsZero() || slices.Contains(working, r.SessionID) {
 			continue
 		}
 		if claimed := r.ClaimDeadline.Add(-fleet.ClaimTime); v.Clock.Since(claimed) <= 2*wire.ReportSeconds*time.Second {

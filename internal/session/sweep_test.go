@@ -177,7 +177,11 @@ func TestAWorkerThatCameBackLostWhatItHeld(t *testing.T) {
 		mine, others := h.work(t), h.create(t)
 		w2 := h.claim(t, "w2")
 		h.time.Advance(5 * time.Second)
-		require.NoError(t, h.Restarted(t.Context(), fleet.DefaultOutpost, "w1"))
+		elsewhere := h.worker
+		elsewhere.WorkerOrgs = []string{h.other}
+		require.NoError(t, h.Restarted(t.Context(), elsewhere, fleet.DefaultOutpost, "w1"))
+		require.Equal(t, fleet.Claimed, h.row(t, mine.row.SessionID).Phase, "a key of other organizations ends nothing here")
+		require.NoError(t, h.Restarted(t.Context(), h.worker, fleet.DefaultOutpost, "w1"))
 		require.Equal(t, "resuming/", h.state(t, mine.row.SessionID))
 		mine.lost()
 		require.Equal(t, fleet.Claimed, h.row(t, others.ID).Phase)
@@ -195,10 +199,14 @@ func TestAClaimWhoseAnswerWasLostIsGivenOutAgain(t *testing.T) {
 		h.claim(t, "w1")
 		working := []string{known.ID}
 		h.time.Advance(20 * time.Second)
-		require.NoError(t, h.Unheard(ctx, fleet.DefaultOutpost, "w1", working))
+		require.NoError(t, h.Unheard(ctx, h.worker, fleet.DefaultOutpost, "w1", working))
 		require.Equal(t, fleet.Claimed, h.row(t, lost.ID).Phase, "it may still be on its way")
 		h.time.Advance(time.Second)
-		require.NoError(t, h.Unheard(ctx, fleet.DefaultOutpost, "w1", working))
+		elsewhere := h.worker
+		elsewhere.WorkerOrgs = []string{h.other}
+		require.NoError(t, h.Unheard(ctx, elsewhere, fleet.DefaultOutpost, "w1", nil))
+		require.Equal(t, fleet.Claimed, h.row(t, lost.ID).Phase, "a key of other organizations ends nothing here")
+		require.NoError(t, h.Unheard(ctx, h.worker, fleet.DefaultOutpost, "w1", working))
 		require.Equal(t, fleet.Pending, h.row(t, lost.ID).Phase)
 		require.Equal(t, fleet.Claimed, h.row(t, known.ID).Phase)
 		require.Equal(t, fleet.Claimed, h.row(t, runs.row.SessionID).Phase, "one that reported is left to its lease")

@@ -202,10 +202,24 @@ func (r *run) takeSecrets(ctx context.Context) error {
 			hidden = append(hidden, v.Value)
 		}
 	}
+	for _, value := range r.spec.Agent.Env {
+		if looksSecret(value) {
+			hidden = append(hidden, value)
+		}
+	}
 	if len(hidden) > 0 {
 		r.masker = mask.New(hidden)
 	}
 	return nil
+}
+
+// secretLength is below what keys have and above what most settings have.
+const secretLength = 16
+
+// looksSecret tells a key in an agent's environment from its other settings, which nobody told apart: to hide a path, an address or
+// "production" wherever it turns up would hide what people look for.
+func looksSecret(value string) bool {
+	return len(value) >= secretLength && !filepath.IsAbs(value) && !strings.Contains(value, "://")
 }
 
 // retry repeats what may succeed later.

@@ -222,6 +222,20 @@ func TestAttachmentsComeInAndGoOutOnceEach(t *testing.T) {
 	require.Equal(t, map[string]string{"out.txt": "result\n"}, one.files)
 }
 
+func TestTheAgentsOwnKeysAreMaskedAndItsSettingsAreNot(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	one := s.session("mask2", block(`echo "$MODEL_KEY"; echo "$STAGE $TOOLS $BASE"`), wire.Spec{Agent: wire.Agent{Env: map[string]string{
+		"MODEL_KEY": "sk-0123456789abcdef", "STAGE": "production", "TOOLS": "/opt/agent/tools/bin", "BASE": "https://model.example.com",
+	}}})
+	work(t, s)
+	events := one.awaitState(t, wire.StateFinished, 1)
+	all, err := json.Marshal(events)
+	require.NoError(t, err)
+	require.NotContains(t, string(all), "sk-0123456789abcdef")
+	require.Contains(t, output(events), "production /opt/agent/tools/bin https://model.example.com")
+}
+
 func TestSecretsReachTheAgentAndAreMaskedEverywhere(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

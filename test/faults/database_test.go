@@ -97,31 +97,31 @@ func lockSQLite(t *testing.T, path string) (release func()) {
 func TestPostgreSQLStoppedLongerThanALeaseAnswers503AndLosesNoLease(t *testing.T) {
 	t.Parallel()
 	const lease = 6 * time.Second
-	for name, outage := range map[string]struct{ begin, end func(*testing.T, *postgres) }{
+	for name, outage := range map[string]struct{ begin, end func(*postgres) error }{
 		"stopped at once": {
-			func(t *testing.T, p *postgres) { t.Helper(); require.NoError(t, p.stop()) },
-			func(t *testing.T, p *postgres) { t.Helper(); require.NoError(t, p.start()) },
+			(*postgres).stop,
+			(*postgres).start,
 		},
 		"hanging": {
-			func(t *testing.T, p *postgres) { t.Helper(); p.hang(t, syscall.SIGSTOP) },
-			func(t *testing.T, p *postgres) { t.Helper(); p.hang(t, syscall.SIGCONT) },
+			func(p *postgres) error { return p.signal(syscall.SIGSTOP) },
+			func(p *postgres) error { return p.signal(syscall.SIGCONT) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			requireSandbox(t)
-			p, err := newPostgres(freePort(t))
-			require.NoError(t, err)
-			if p == nil {
+			if !hasPostgres() {
 				t.Skip("PostgreSQL isn't installed, or there is no user postgres to run it as")
 			}
+			p, err := newPostgres(freePort(t))
+			require.NoError(t, err)
 			t.Cleanup(p.remove)
 			s := newServer(t, p.url(), "--lease", lease.String())
 			s.newWorker("split")
 			id := s.run(counted(60))
 			s.awaitOutput(id, "line 10\n")
 
-			outage.begin(t, p)
+			require.NoError(t, outage.begin(p))
 			begun := live.Now()
 			for live.Since(begun) < lease+3*time.Second {
 				for _, a := range []answer{
@@ -134,7 +134,7 @@ func TestPostgreSQLStoppedLongerThanALeaseAnswers503AndLosesNoLease(t *testing.T
 				require.Equal(t, http.StatusServiceUnavailable, ready.status)
 				sleep(t, 500*time.Millisecond)
 			}
-			outage.end(t, p)
+			require.NoError(t, outage.end(p))
 
 			require.Eventually(t, func() bool { return s.tryCreate("taken").status == http.StatusOK }, soon, 4*tick, "it recovers by itself")
 			s.await(id, "running/finished")

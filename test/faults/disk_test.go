@@ -25,6 +25,18 @@ func smallDisk(t *testing.T, megabytes int) string {
 	return dir
 }
 
+// fill writes a file until the disk is full.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	for err == nil {
+		_, err = f.Write(make([]byte, 4<<10))
+	}
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.NoError(t, f.Close())
+}
+
 func TestAFullDiskEndsOneSessionWithTheReasonAndNotTheWorker(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, "")
@@ -35,19 +47,23 @@ func TestAFullDiskEndsOneSessionWithTheReasonAndNotTheWorker(t *testing.T) {
 	require.Equal(t, "The workspace's disk is full.", all.reason())
 	require.NotContains(t, all.output(), "never")
 	require.True(t, w.alive())
-	// A machine with a full disk takes nothing that it can't begin, after the answer to the request that it had made before.
+	// The session is over: the space comes back with the worker's next report.
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(w.file(full, ""))
+		return os.IsNotExist(err)
+	}, patient, tick, "the workspace of a session that is over is thrown away")
+	s.await(s.run("echo fits"), "running/finished")
+
+	// Others fill the disk too. Then nothing is taken that can't begin, after the answer to the request that was made before.
+	rest := filepath.Join(w.dir, "rest")
+	fill(t, rest)
 	s.run("echo perhaps")
 	require.Eventually(t, func() bool { return strings.Contains(w.said(), "no session is claimed until there is space") }, soon, tick)
 	next := s.run("echo fits")
 	sleep(t, 2*time.Second)
 	s.await(next, "new")
-
-	_, err := s.api.TerminateSession(t.Context(), s.org, full, false)
-	require.NoError(t, err)
-	s.await(next, "running/finished") // once the worker has thrown the workspace of the other away
-	require.NoDirExists(t, w.file(full, ""))
-	fits := s.run("echo fits; dd if=/dev/zero of=small bs=1M count=10")
-	s.await(fits, "running/finished")
+	require.NoError(t, os.Remove(rest))
+	s.await(next, "running/finished")
 	require.True(t, w.alive())
 	requireConsistent(t, s.open())
 }

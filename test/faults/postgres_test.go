@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -54,21 +55,31 @@ func postgresBin() string {
 	return filepath.Dir(found[len(found)-1])
 }
 
+// postgresUser gives the id of the user that runs it when the test is run by root, empty when there is none.
+func postgresUser() string {
+	who, err := user.Lookup("postgres")
+	if err != nil {
+		return ""
+	}
+	return who.Uid
+}
+
+// hasPostgres reports whether a server of one's own can be started.
+func hasPostgres() bool {
+	return postgresBin() != "." && (os.Geteuid() != 0 || postgresUser() != "")
+}
+
 func newPostgres(port int) (*postgres, error) {
 	p := &postgres{bin: postgresBin(), port: port}
-	if p.bin == "." {
-		return nil, nil
-	}
 	var err error
 	if p.dir, err = os.MkdirTemp("", "gantry-faults-pg-"); err != nil {
 		return nil, err
 	}
 	if os.Geteuid() == 0 { // initdb refuses root
-		who, err := user.Lookup("postgres")
+		uid, err := strconv.Atoi(postgresUser())
 		if err != nil {
-			return nil, nil
+			return nil, errors.Join(err, os.RemoveAll(p.dir))
 		}
-		uid, _ := strconv.Atoi(who.Uid)
 		if err := os.Chown(p.dir, uid, -1); err != nil {
 			return nil, err
 		}
@@ -96,26 +107,31 @@ func (p *postgres) stop() error {
 	return p.tool("pg_ctl", "-D", p.data(), "-m", "immediate", "-w", "stop")
 }
 
-// hang stops all of its processes where they are, or lets them go on.
-func (p *postgres) hang(t *testing.T, sig syscall.Signal) {
-	t.Helper()
+// signal reaches all of its processes: SIGSTOP has them stand still, SIGCONT go on.
+func (p *postgres) signal(sig syscall.Signal) error {
 	text, err := os.ReadFile(filepath.Join(p.data(), "postmaster.pid"))
-	require.NoError(t, err)
+	if err != nil {
+		return err
+	}
 	first, _, _ := strings.Cut(string(text), "\n")
 	pid, err := strconv.Atoi(first)
-	require.NoError(t, err)
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	require.NoError(t, err)
-	require.NoError(t, syscall.Kill(pid, sig))
-	for _, child := range strings.Fields(string(children)) {
-		n, err := strconv.Atoi(child)
-		require.NoError(t, err)
-		_ = syscall.Kill(n, sig) // it may have ended meanwhile
+	if err != nil {
+		return err
 	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return err
+	}
+	for child := range strings.FieldsSeq(string(children)) {
+		if n, err := strconv.Atoi(child); err == nil {
+			_ = syscall.Kill(n, sig) // it may have ended meanwhile
+		}
+	}
+	return syscall.Kill(pid, sig)
 }
 
 func (p *postgres) remove() {
-	_ = p.stop() // it may be stopped
+	_, _ = p.signal(syscall.SIGCONT), p.stop() // it may be stopped already
 	_ = os.RemoveAll(p.dir)
 }
 
@@ -162,7 +178,10 @@ func sharedDatabase(t *testing.T) string {
 		if shared.url = os.Getenv(dbtest.EnvPostgres); shared.url != "" {
 			return
 		}
-		if shared.own, shared.err = newPostgres(freePort(t)); shared.own != nil && shared.err == nil {
+		if !hasPostgres() {
+			return
+		}
+		if shared.own, shared.err = newPostgres(freePort(t)); shared.err == nil {
 			shared.url = shared.own.url()
 		}
 	})

@@ -14,7 +14,7 @@ func repository(t *testing.T) (root, path string) {
 	t.Helper()
 	root = readable(t)
 	path = filepath.Join(root, "paper.git")
-	require.NoError(t, os.Mkdir(path, 0o755)) //nolint:gosec // the sandbox's user reads it
+	require.NoError(t, os.Mkdir(path, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(path, "paper"), []byte("words\n"), 0o644))
 	for _, args := range [][]string{
 		{"init", "-q", "-b", "main"},
@@ -32,9 +32,9 @@ func repository(t *testing.T) (root, path string) {
 // readable makes a directory that the sandbox's user may enter, which it may not with the test's own.
 func readable(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gantry-faults-")
+	dir, err := os.MkdirTemp("", "gantry-faults-") //nolint:usetesting // see above
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // see above
+	require.NoError(t, os.Chmod(dir, 0o755))
 	return dir
 }

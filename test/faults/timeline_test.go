@@ -3,6 +3,7 @@ package faults
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,8 +58,8 @@ func (l timeline) messages() string {
 
 // after gives the events behind the last one of a type.
 func (l timeline) after(kind string) timeline {
-	for i := len(l) - 1; i >= 0; i-- {
-		if l[i].Type == kind {
+	for i, e := range slices.Backward(l) {
+		if e.Type == kind {
 			return l[i+1:]
 		}
 	}

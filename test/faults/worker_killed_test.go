@@ -3,6 +3,7 @@ package faults
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -109,7 +110,7 @@ func (s *server) addPython(t *testing.T) {
 	text, err := os.ReadFile("../../internal/worker/acp/testdata/agent.py")
 	require.NoError(t, err)
 	path := filepath.Join(readable(t), "agent.py")
-	require.NoError(t, os.WriteFile(path, text, 0o644)) //nolint:gosec // see readable
+	require.NoError(t, os.WriteFile(path, text, 0o644))
 	out := command(t, "admin", "agent", "add", "--data", s.dir, "--database", s.db, "--json", "--default",
 		"--bind", path+":/opt/test/agent.py", "python", "--", "/usr/bin/python3", "/opt/test/agent.py")
 	require.Contains(t, string(out), "python")
@@ -154,4 +155,16 @@ func clones(l timeline) bool {
 		}
 	}
 	return false
+}
+
+func TestAWorkerThatStartsBeforeItsServerKeepsItsFirstClaim(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, "")
+	id := s.run(counted(125)) // longer than the time between two reports of a worker about itself
+	s.kill()
+	w := s.newWorker("early")
+	require.Eventually(t, func() bool { return strings.Contains(w.said(), "can't be reached") }, soon, tick)
+	s.start()
+	s.await(id, "running/finished")
+	requireWhole(t, s, id, 125)
 }

@@ -63,14 +63,22 @@ func registerEvents(a *kit.API, rooms Rooms) {
 	}
 	kit.RegisterPageOrStream(a, op("listSessionEvents", http.MethodGet, "/events", "Read a session's events, or follow them", access.ViewOrgSessions),
 		d.page, d.follow)
-	kit.Register(a, op("getEventPayload", http.MethodGet, "/events/{seq}/payload", "Read an event's data that was too large for the list",
-		access.ViewOrgSessions), d.payload)
+	payload := op("getEventPayload", http.MethodGet, "/events/{seq}/payload", "Read an event's data that was too large for the list",
+		access.ViewOrgSessions)
+	payload.Operation.Responses = content("The event's data.", "application/json", &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true})
+	kit.Register(a, payload, d.payload)
 	kit.Register(a, op("approveSession", http.MethodPost, "/approve", "Answer the permission request a session waits for",
 		access.ManageOrgSessions), d.approve)
 	kit.Register(a, kit.Op{Operation: huma.Operation{
 		OperationID: "download", Method: http.MethodGet, Path: "/downloads/{org_id}/{attachment_id}/{name}", Tags: []string{"attachments"},
-		Summary: "Read a file by its signed, short-lived address",
+		Summary:   "Read a file by its signed, short-lived address",
+		Responses: content("The file, of whatever type it is.", "*/*", &huma.Schema{Type: huma.TypeString, Format: "binary"}),
 	}, Public: true}, d.download)
+}
+
+// content describes an answer that is streamed as it lies there.
+func content(description, kind string, schema *huma.Schema) map[string]*huma.Response {
+	return map[string]*huma.Response{"200": {Description: description, Content: map[string]*huma.MediaType{kind: {Schema: schema}}}}
 }
 
 type eventDoor struct{ s *session.Service }
@@ -102,6 +110,7 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 	if err != nil {
 		return nil, err
 	}
+	sessionID, begun := found.ID, found.State // a stream is long: it keeps no more than it needs
 	return func(ctx context.Context, st *kit.Stream) error {
 		after := int64(0)
 		if st.LastID != "" {
@@ -109,11 +118,11 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 				after = 0
 			}
 		}
-		wake, stop := d.s.Wake(found.ID)
+		wake, stop := d.s.Wake(sessionID)
 		defer stop()
 		var state session.State
 		for {
-			list, err := d.s.EventsAfter(ctx, found.ID, after, followBatch)
+			list, err := kit.Apart(func() ([]session.Event, error) { return d.s.EventsAfter(ctx, sessionID, after, followBatch) })
 			if err != nil {
 				return err
 			}
@@ -127,10 +136,13 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 				return err
 			}
 			if len(list) == followBatch {
+				if err := st.Wait(wake, 0); err != nil { // a key that is revoked doesn't read on, however much there is
+					return err
+				}
 				continue
 			}
 			if state.Status == "" {
-				state = found.State
+				state = begun
 			}
 			if ends(state) {
 				return st.Send(kit.Event{Type: "end", Data: StreamEnd{string(state.Status), kit.NullText(string(state.Detail))}})

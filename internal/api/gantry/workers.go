@@ -130,9 +130,9 @@ func (d workerDoor) report(ctx context.Context, s access.Subject, in *struct {
 		return nil, err
 	}
 	if fresh {
-		err = d.rooms.Sessions.Restarted(ctx, in.OutpostID, in.Body.WorkerID)
+		err = d.rooms.Sessions.Restarted(ctx, s, in.OutpostID, in.Body.WorkerID)
 	} else {
-		err = d.rooms.Sessions.Unheard(ctx, in.OutpostID, in.Body.WorkerID, in.Body.Working)
+		err = d.rooms.Sessions.Unheard(ctx, s, in.OutpostID, in.Body.WorkerID, in.Body.Working)
 	}
 	if err != nil {
 		return nil, err

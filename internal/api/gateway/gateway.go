@@ -54,7 +54,11 @@ func New(k *kit.Kit, rooms Rooms) *kit.API {
 	upload := op("uploadFile", http.MethodPost, "/attachments", "Hand over a file of the agent's")
 	upload.Operation.MaxBodyBytes = session.MaxAttachment + 1
 	kit.Register(a, upload, d.upload)
-	kit.Register(a, op("downloadFile", http.MethodGet, "/attachments/{attachment_id}", "Read a file the user handed over"), d.download)
+	download := op("downloadFile", http.MethodGet, "/attachments/{attachment_id}", "Read a file the user handed over")
+	download.Operation.Responses = map[string]*huma.Response{"200": {Description: "The file.", Content: map[string]*huma.MediaType{
+		"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
+	}}}
+	kit.Register(a, download, d.download)
 	kit.Register(a, op("getCredential", http.MethodPost, "/credentials", "Ask for what git needs for one operation"), d.credential)
 	return a
 }

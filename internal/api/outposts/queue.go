@@ -169,13 +169,15 @@ func (d door) watch(ctx context.Context, s access.Subject, in *queueInput) (kit.
 				}
 			}
 			params.Cursor, params.Overlap = p.Cursor, !p.More
+			pause := time.Duration(0) // what Wait asks counts also while there is more
 			if !p.More {
 				if st.Now().After(until) {
 					return nil
 				}
-				if err := st.Wait(wake, watchEvery); err != nil {
-					return err
-				}
+				pause = watchEvery
+			}
+			if err := st.Wait(wake, pause); err != nil {
+				return err
 			}
 			if p, err = d.rooms.Fleet.Watch(ctx, s, params); err != nil {
 				return err

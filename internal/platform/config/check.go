@@ -235,7 +235,7 @@ func (s *Sessions) check(c *checker) {
 	if s.IdleTimeout < time.Second {
 		c.wrong("idle-timeout", "Give a duration like 30m.", "%s is too short", s.IdleTimeout)
 	}
-	if !(s.ACUMinutes > 0 && s.ACUMinutes <= 24*60) {
+	if !(s.ACUMinutes >= 0.001 && s.ACUMinutes <= 24*60) {
 		c.wrong("acu-minutes", "Give a number of minutes like 15.", "%v is out of range", s.ACUMinutes)
 	}
 	if s.Lease < 3*time.Second || s.Lease%time.Second != 0 {

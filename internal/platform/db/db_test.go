@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -177,6 +178,26 @@ func TestNullsAndTimesGoBothWays(t *testing.T) {
 	require.Equal(t, time.Time{}, db.NullTime(db.NullMillis(time.Time{})))
 	require.False(t, db.Null("").Valid)
 	require.True(t, db.Null("x").Valid)
+}
+
+func TestANewFileIsForThisUserOnly(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d, err := db.Open(t.Context(), "sqlite://"+filepath.Join(dir, "new.db"), db.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	require.NoError(t, d.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+		_, err := db.Exec(ctx, tx, `CREATE TABLE t (a INTEGER)`)
+		return err
+	}))
+	files, err := filepath.Glob(filepath.Join(dir, "new.db*"))
+	require.NoError(t, err)
+	require.Greater(t, len(files), 1)
+	for _, f := range files {
+		st, err := os.Stat(f)
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), st.Mode().Perm(), f)
+	}
 }
 
 func TestWrongURLsAreRefused(t *testing.T) {

@@ -56,3 +56,18 @@ func TestEveryLeadingPrefixIsTakenOffASession(t *testing.T) {
 		require.Equal(t, want, id.BareSession(in))
 	}
 }
+
+func FuzzIDsAndKeysFromOutside(f *testing.F) {
+	f.Add("devin-devin-01a1ff8c63817617afcdec6f6db89a7c")
+	f.Add("cog_abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrst")
+	f.Add("devin-")
+	f.Fuzz(func(t *testing.T, s string) {
+		bare := id.BareSession(s)
+		if strings.HasPrefix(bare, "devin-") || id.BareSession("devin-"+s) != bare {
+			t.Fatalf("%q is not bare", bare)
+		}
+		if id.WellFormed(id.KeyService, s) && (len(s) != 56 || strings.ToLower(s) != s) {
+			t.Fatalf("%q passes as a key", s)
+		}
+	})
+}
