@@ -61,8 +61,14 @@ func Org(ctx context.Context) string { return callOf(ctx).org }
 // RemoteAddr is the client's real address, invalid on a unix socket.
 func RemoteAddr(ctx context.Context) netip.Addr { return callOf(ctx).remote }
 
-// LogHandler adds the request id of the context to what h logs.
-func LogHandler(h slog.Handler) slog.Handler { return logHandler{h} }
+// LogHandler adds the request id of the context to what h logs, once however often it is put around h. Every kit's own lines have
+// it; whoever gives the same logger to the rooms puts it around before.
+func LogHandler(h slog.Handler) slog.Handler {
+	if _, done := h.(logHandler); done {
+		return h
+	}
+	return logHandler{h}
+}
 
 type logHandler struct{ slog.Handler }
 

@@ -183,11 +183,11 @@ func (k *Kit) toError(c *call, form Form, err error) *Error {
 	f := fault.As(err)
 	switch f.Kind {
 	case fault.Internal:
-		k.log.LogAttrs(c, slog.LevelError, "request failed", slog.String("request_id", c.id),
+		k.log.LogAttrs(c, slog.LevelError, "request failed",
 			slog.String("operation", operationID(c)), slog.Any("error", err))
 		return internalError(form, c)
 	case fault.Unavailable:
-		k.log.LogAttrs(c, slog.LevelWarn, "request refused for now", slog.String("request_id", c.id),
+		k.log.LogAttrs(c, slog.LevelWarn, "request refused for now",
 			slog.String("operation", operationID(c)), slog.Any("error", err))
 	default:
 	}

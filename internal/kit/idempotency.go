@@ -123,7 +123,7 @@ func (i *idempotency) first(c *call, key idempotencyKey, next func()) error {
 
 // lost logs that an answer could not be kept; the client has its answer already.
 func (i *idempotency) lost(c *call, err error) error {
-	c.op.api.kit.log.ErrorContext(c, "an answer was not kept for its idempotency key", "request_id", c.id, "error", err)
+	c.op.api.kit.log.ErrorContext(c, "an answer was not kept for its idempotency key", "error", err)
 	return nil
 }
 

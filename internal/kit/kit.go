@@ -115,7 +115,7 @@ func New(o Options) *Kit {
 		o.Sealer = page.NewSealer(nil)
 	}
 	k := &Kit{
-		o: o, log: o.Logger, mux: chi.NewMux(), stop: make(chan struct{}),
+		o: o, log: slog.New(LogHandler(o.Logger.Handler())), mux: chi.NewMux(), stop: make(chan struct{}),
 		limits:  newLimiter(o.Limits, o.Clock),
 		unknown: newUnknownKeys(o.Limits.UnknownKeys, o.Clock),
 	}

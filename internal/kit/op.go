@@ -145,9 +145,6 @@ func (a *API) declare(op *Op) *operation {
 	return o
 }
 
-//go:fix inline
-func ptr[T any](v T) *T { return new(v) }
-
 // adopt takes from the document what only huma knew: the declared query parameters and the kind of body.
 func (a *API) adopt(o *operation) {
 	h := OperationOf(a.OpenAPI().Paths[o.path], o.method)

@@ -44,7 +44,7 @@ func (k *Kit) outer(next http.Handler) http.Handler {
 func (k *Kit) finish(c *call, query string) {
 	p := recover()
 	if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
-		k.log.LogAttrs(c, slog.LevelError, "panic", slog.String("request_id", c.id), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+		k.log.LogAttrs(c, slog.LevelError, "panic", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		if c.w.status == 0 {
 			writeError(&c.w, internalError(k.formOf(c.req.URL.Path), c))
 			p = nil
@@ -62,8 +62,8 @@ func (k *Kit) finish(c *call, query string) {
 			query = c.query
 		}
 		k.log.LogAttrs(c, slog.LevelInfo, "request",
-			slog.String("request_id", c.id), slog.String("method", c.req.Method), slog.String("path", c.path), slog.String("query", query),
-			slog.Int("status", c.w.status), slog.Int64("bytes", c.w.size), slog.Duration("took", took),
+			slog.String("method", c.req.Method), slog.String("path", c.path), slog.String("query", query),
+			slog.Int("status", c.w.status), slog.Int64("bytes", c.w.size), slog.Int64("took_us", took.Microseconds()),
 			slog.String("remote", addrText(c.remote)), slog.String("principal", c.subject.ID), slog.String("org_id", c.org))
 	}
 	if k.o.OnDone != nil {

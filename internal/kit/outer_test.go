@@ -75,6 +75,24 @@ func TestTheLogHasNoSecretsAndEveryRequest(t *testing.T) {
 	require.Contains(t, log.String(), "secret cause", "the cause of a panic stays here")
 }
 
+func TestEveryLineOfARequestHasItsIDOnce(t *testing.T) {
+	t.Parallel()
+	for name, wrap := range map[string]func(slog.Handler) slog.Handler{
+		"a bare handler":                       func(h slog.Handler) slog.Handler { return h },
+		"one that adds request ids by itself":  kit.LogHandler,
+		"one that does, with attributes added": func(h slog.Handler) slog.Handler { return kit.LogHandler(h).WithAttrs(nil) },
+	} {
+		var log bytes.Buffer
+		h := newHouse(t, func(o *kit.Options) { o.Logger = slog.New(wrap(slog.NewJSONHandler(&log, nil))) })
+		h.get(t, "/v3/panic", "", "X-Request-Id", "mine")
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		require.Len(t, lines, 2, "the panic and the request")
+		for _, line := range lines {
+			require.Equal(t, 1, strings.Count(line, `"request_id":"mine"`), "%s: %s", name, line)
+		}
+	}
+}
+
 func TestRealAddressIsBelievedOnlyFromListedProxies(t *testing.T) {
 	t.Parallel()
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.1/32")}

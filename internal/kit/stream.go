@@ -113,7 +113,7 @@ func RegisterChoice[I, T any](a *API, op Op, wants func(in *I) bool,
 		return &huma.StreamResponse{Body: func(huma.Context) {
 			c.w.Header().Set("Content-Type", "application/json")
 			if err := marshal(&c.w, out); err != nil {
-				a.kit.log.ErrorContext(c, "answer not written", "request_id", c.id, "error", err)
+				a.kit.log.ErrorContext(c, "answer not written", "error", err)
 			}
 		}}, nil
 	})
@@ -144,7 +144,7 @@ func streaming(ctx context.Context, f StreamFunc) *huma.StreamResponse {
 		}
 		_ = st.rc.SetWriteDeadline(time.Time{}) // the connection may serve another request
 		if err != nil && !errors.Is(err, ErrStreamOver) && c.Err() == nil {
-			c.op.api.kit.log.ErrorContext(c, "stream ended", "request_id", c.id, "error", err)
+			c.op.api.kit.log.ErrorContext(c, "stream ended", "error", err)
 		}
 	}}
 }

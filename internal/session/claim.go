@@ -6,7 +6,9 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
@@ -40,10 +42,16 @@ func (v *Service) ClaimNext(ctx context.Context, who access.Subject, outpostID, 
 	return c, ok && err == nil, err
 }
 
+// maxAcceptor bounds the name that an acceptor gives itself; it is kept with the claim and shown in events.
+const maxAcceptor = 200
+
 // ClaimByName claims one session as the vendor's protocol does (contract/behaviour.md §18.1.6). It needs UseOutpostsMachine, or a
 // worker's key.
 func (v *Service) ClaimByName(ctx context.Context, who access.Subject, sessionID, acceptorID string) (fleet.Claim, error) {
 	var c fleet.Claim
+	if acceptorID == "" || len(acceptorID) > maxAcceptor || !utf8.ValidString(acceptorID) || strings.ContainsRune(acceptorID, 0) {
+		return c, fault.InvalidField("acceptor_id", "must be text of 1 to %d bytes", maxAcceptor)
+	}
 	err := v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		if err := v.requireMachineTx(ctx, tx, who, sessionID); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,6 +137,10 @@ func TestAWorkerKeyReachesItsOutpostsAndOrganizationsOnly(t *testing.T) {
 		isFault(t, err, fault.NotFound)
 		_, err = h.ClaimByName(t.Context(), h.ours, s.ID, "w1")
 		isFault(t, err, fault.Forbidden)
+		for _, name := range []string{"", strings.Repeat("x", 201), "a\x00b", "\xff"} {
+			_, err = h.ClaimByName(t.Context(), h.worker, s.ID, name)
+			require.Equal(t, "acceptor_id", field(t, err))
+		}
 		bound := h.worker
 		bound.WorkerOrgs = []string{h.org}
 		_, ok, err := h.ClaimNext(t.Context(), bound, fleet.DefaultOutpost, "w1")

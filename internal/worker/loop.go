@@ -28,8 +28,7 @@ func (w *Worker) serve(ctx context.Context) error {
 		"sandbox", w.box.Mode(), "sandbox_net", w.box.Net(), "limits_by", w.box.LimitsBy())
 	claiming, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	// The first report comes before the first claim, so that the server knows whom it gives a session to.
-	if err := w.report(ctx); link.Status(err) == http.StatusUnauthorized {
+	if err := w.introduce(ctx); link.Status(err) == http.StatusUnauthorized {
 		return ErrUnauthorized
 	}
 	reporting, stopReports := context.WithCancel(w.life)
@@ -49,6 +48,18 @@ func (w *Worker) serve(ctx context.Context) error {
 		return ErrUnauthorized
 	}
 	return nil
+}
+
+// introduce brings the first report to the server, however long that takes. No claim may come before it: with it the server ends what
+// an earlier process of this machine held.
+func (w *Worker) introduce(ctx context.Context) error {
+	return retry(ctx, func() error {
+		err := w.report(ctx)
+		if err != nil && ctx.Err() == nil {
+			w.log.Warn("can't report this worker", "error", err)
+		}
+		return err
+	})
 }
 
 // errDrained ends the claiming because the server asked for it.

@@ -1,11 +1,10 @@
-//go:build e2e
-
 // Package e2e drives the real program from outside: each script starts servers, runs commands and looks at what is left.
 //
 // A script is a .txtar file: commands first, then the files that they use. Besides testscript's own commands there are
 //
-//	serve NAME [FLAG...]     start a server on the data directory $WORK/NAME and wait until it is ready; sets $URL, and on the
-//	                         first start $KEY and $ORG
+//	serve [-terminal] NAME [FLAG...]
+//	                         start a server on the data directory $WORK/NAME and wait until it is ready; sets $URL, and on the
+//	                         first start $KEY and $ORG. With -terminal it sees a terminal, so the key is in its output only
 //	terminate NAME           send SIGTERM; the server must exit 0 and leave no process behind
 //	exits CODE PROGRAM ...   like exec, with exactly this exit code
 //	capture VAR REGEXP       set a variable to the first group found in the last standard output

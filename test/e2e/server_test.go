@@ -1,5 +1,3 @@
-//go:build e2e
-
 package e2e_test
 
 import (
@@ -58,14 +56,22 @@ var ready = regexp.MustCompile(`"msg":"ready","url":"([^"]+)"`)
 
 // serve starts a server and waits until it is ready.
 func serve(ts *testscript.TestScript, neg bool, args []string) {
+	terminal := len(args) > 0 && args[0] == "-terminal"
+	if terminal {
+		args = args[1:]
+	}
 	if neg || len(args) < 1 {
-		ts.Fatalf("usage: serve NAME [FLAG...]")
+		ts.Fatalf("usage: serve [-terminal] NAME [FLAG...]")
 	}
 	data := ts.MkAbs(args[0])
 	file, err := os.OpenFile(data+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ts.Check(err)
 	r := &running{log: &logFile{file: file}, done: make(chan struct{})}
-	r.cmd = exec.Command(filepath.Join(bin, "gantry"), append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, args[1:]...)...)
+	command := append([]string{filepath.Join(bin, "gantry"), "serve", "--data", data, "--listen", "127.0.0.1:0"}, args[1:]...)
+	if terminal {
+		command = []string{"script", "-qec", strings.Join(command, " "), "/dev/null"}
+	}
+	r.cmd = exec.Command(command[0], command[1:]...)
 	r.cmd.Dir, r.cmd.Stderr, r.cmd.Stdout = ts.MkAbs("."), r.log, r.log
 	r.cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR")}
 	ts.Check(r.cmd.Start())

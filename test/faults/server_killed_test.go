@@ -182,3 +182,27 @@ func TestAServerThatStandsStillLongerThanALeaseLosesNone(t *testing.T) {
 	s.await(id, "running/finished")
 	requireWhole(t, s, id, 50)
 }
+
+func TestAServerThatIsKilledTakesItsEmbeddedWorkerAlongAndResumesAtTheNextStart(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "")
+	mark := marker()
+	id := s.run("echo one >> ran; echo begun; sleep "+mark, "echo two >> ran")
+	s.awaitOutput(id, "begun\n")
+	awaitRunning(t, mark)
+
+	s.kill()
+	awaitGone(t, mark, soon)
+	awaitGone(t, s.dir, soon)
+	s.start()
+
+	s.await(id, "running/waiting_for_user")
+	all := s.events(id)
+	require.Equal(t, 1, all.interrupted())
+	require.Len(t, all.of(session.EventLeaseLost), 1)
+	s.say(id, runbook("cat ran"))
+	s.await(id, "running/finished")
+	require.Equal(t, "begun\none\n", s.events(id).output(), "the same workspace, and no block ran twice")
+	require.Zero(t, s.stop(t))
+	requireConsistent(t, s.open())
+}
