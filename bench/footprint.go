@@ -144,7 +144,7 @@ func idleFigure(ctx context.Context, b *bench, _ string) ([]row, error) {
 		defer func() { _ = c.stop() }() // how it ends is no part of this
 		pids := []int{c.pid()}
 		if len(args) == 0 {
-			worker, err := childOf(ctx, c.pid())
+			worker, err := workerOf(ctx, c.pid())
 			if err != nil {
 				return memory{}, err
 			}

@@ -183,29 +183,26 @@ func cpuOf(pid int) time.Duration {
 	return time.Duration(user+system) * tick
 }
 
-// childOf finds the one process that another started.
-func childOf(ctx context.Context, pid int) (int, error) {
-	for range 200 {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-		if err != nil {
-			return 0, err
-		}
+// workerOf finds the embedded worker that a server started.
+func workerOf(ctx context.Context, pid int) (int, error) {
+	for range 500 {
 		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 		if err != nil {
 			return 0, err
 		}
 		for _, t := range tasks {
-			more, _ := os.ReadFile(t) // a thread may be gone
-			text = append(text, more...)
-		}
-		if f := strings.Fields(string(text)); len(f) > 0 {
-			return strconv.Atoi(f[0])
+			children, _ := os.ReadFile(t) // a thread may be gone
+			for f := range strings.FieldsSeq(string(children)) {
+				if command, _ := os.ReadFile("/proc/" + f + "/cmdline"); strings.Contains(string(command), "\x00--embedded\x00") {
+					return strconv.Atoi(f)
+				}
+			}
 		}
 		if !clock.Sleep(ctx, 10*time.Millisecond) {
 			break
 		}
 	}
-	return 0, fmt.Errorf("process %d started none", pid)
+	return 0, fmt.Errorf("process %d started no worker", pid)
 }
 
 func mib(bytes float64) string { return fmt.Sprintf("%.1f MiB", bytes/(1<<20)) }

@@ -286,7 +286,7 @@ func (b *bench) manySessions(ctx context.Context, engine string, count int) (m m
 		p.close()
 		_ = os.RemoveAll(p.data) // a directory of ours
 	}()
-	worker, err := childOf(ctx, p.oursPID)
+	worker, err := workerOf(ctx, p.oursPID)
 	if err != nil {
 		return m, err
 	}

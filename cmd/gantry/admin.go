@@ -44,6 +44,7 @@ func (o *adminOptions) with(ctx context.Context, io *stdio, src config.Sources, 
 	if err := o.Fill(src); err != nil {
 		return err
 	}
+	anew := absent(o.Database) != ""
 	if _, err := makeDataDir(o.Data); err != nil {
 		return err
 	}
@@ -52,6 +53,9 @@ func (o *adminOptions) with(ctx context.Context, io *stdio, src config.Sources, 
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
+	if anew {
+		io.note("%s held no database: this made a new one; --data names another directory", o.Data)
+	}
 	log := newLogger(io, config.Log{LogLevel: "warn", LogFormat: "text"})
 	a := &admin{
 		Ground: g, log: log, member: g.MemberRoom(log), agents: agents.New(g.DB, g.Keeper),

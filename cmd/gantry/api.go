@@ -48,7 +48,7 @@ func (a *apiCmd) Run(ctx context.Context, io *stdio) error {
 	res, err := c.Send(ctx, r)
 	if refused, ok := errors.AsType[*client.Error](err); ok {
 		if a.Include {
-			io.printf("%d %s\n\n", refused.Status, http.StatusText(refused.Status))
+			printHead(io, fmt.Sprintf("%d %s", refused.Status, http.StatusText(refused.Status)), refused.Header)
 		}
 		if perr := printBody(io, bytes.NewReader(refused.Body)); perr != nil {
 			return perr
@@ -60,9 +60,7 @@ func (a *apiCmd) Run(ctx context.Context, io *stdio) error {
 	}
 	defer func() { _ = res.Body.Close() }() // read to its end
 	if a.Include {
-		io.printf("%s\n", res.Status)
-		_ = res.Header.Write(io.out) // a reader that is gone ends the process
-		io.printf("\n")
+		printHead(io, res.Status, res.Header)
 	}
 	return printBody(io, res.Body)
 }
@@ -136,6 +134,13 @@ func readData(s *stdio, data string) ([]byte, error) {
 		return io.ReadAll(s.in)
 	}
 	return os.ReadFile(name)
+}
+
+func printHead(s *stdio, status string, h http.Header) {
+	s.printf("%s\n", clean(status))
+	var b strings.Builder
+	_ = h.Write(&b) // a builder takes everything
+	s.printf("%s\n", clean(strings.ReplaceAll(b.String(), "\r\n", "\n")))
 }
 
 // printBody copies the body as it comes; a JSON body is indented for a person.

@@ -36,7 +36,9 @@ func TestAPIPrintsARefusalsBodyAndExits1(t *testing.T) {
 	f := serveAPI(t, map[string]http.HandlerFunc{"GET /v3/self": refuses(http.StatusForbidden, "no")})
 	code, out, _ := command(t, "", f.at("api", "GET", "/v3/self", "-i")...)
 	require.Equal(t, exitUsage, code)
-	require.True(t, strings.HasPrefix(out, "403 Forbidden\n\n{"), out)
+	require.True(t, strings.HasPrefix(out, "403 Forbidden\n"), out)
+	require.Contains(t, out, "\nContent-Type: application/problem+json\n")
+	require.Contains(t, out, "\n\n{")
 	require.Contains(t, out, `"detail":"no"`)
 }
 
@@ -106,6 +108,60 @@ func TestErrorsNameTheNextStep(t *testing.T) {
 	code, _, errs = command(t, "", "session", "list", "--url", "http://127.0.0.1:1")
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, errs, "no key for http://127.0.0.1:1")
+
+	f = serveAPI(t, map[string]http.HandlerFunc{
+		"GET /v3/organizations/org-1/sessions":  refuses(http.StatusNotFound, "unknown organization"),
+		"POST /v3/organizations/org-1/sessions": refuses(http.StatusUnprocessableEntity, `repos.0: no repository named "x/y" is listed`),
+		"GET /v3/organizations/org-1/sessions/s": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write([]byte("<!DOCTYPE html>\n<title>Something else</title>"))
+		},
+	})
+	_, _, errs = command(t, "", f.at("session", "list")...)
+	require.Contains(t, errs, "gantry api GET /v3/enterprise/organizations")
+	_, _, errs = command(t, "", f.at("session", "create", "--repo", "x/y", "hello")...)
+	require.Contains(t, errs, "gantry admin repo list")
+	_, _, errs = command(t, "", f.at("session", "show", "s")...)
+	require.Contains(t, errs, "Gantry doesn't answer like this")
+}
+
+func TestAListThatAFilterEmptiedDoesNotSayThatThereAreNoSessions(t *testing.T) {
+	t.Parallel()
+	f := serveAPI(t, map[string]http.HandlerFunc{"GET /v3/organizations/org-1/sessions": says(`{"items":[],"has_next_page":false}`)})
+	code, out, errs := command(t, "", f.at("session", "list")...)
+	require.Equal(t, exitOK, code)
+	require.Empty(t, out)
+	require.Contains(t, errs, "no sessions yet")
+	_, _, errs = command(t, "", f.at("session", "list", "--tag", "x")...)
+	require.NotContains(t, errs, "yet")
+	require.Contains(t, errs, "no session is like that")
+}
+
+func TestABudgetOfNothingIsRefusedNotTakenForNoBudget(t *testing.T) {
+	t.Parallel()
+	f := serveAPI(t, nil)
+	for _, n := range []string{"0", "-1"} {
+		code, _, errs := command(t, "", f.at("session", "create", "--max-acu="+n, "hello")...)
+		require.Equal(t, exitUsage, code)
+		require.Contains(t, errs, "--max-acu must be 1 or more")
+	}
+	require.Empty(t, f.requests())
+}
+
+func TestShowOfASessionThatWaitsSaysWhereTheReasonIs(t *testing.T) {
+	t.Parallel()
+	for status, why := range map[string]bool{
+		`"running","status_detail":"waiting_for_user"`: true, `"error"`: true, `"suspended","status_detail":"usage_limit_exceeded"`: true,
+		`"running","status_detail":"finished"`: false, `"running","status_detail":"working"`: false, `"exit"`: false,
+	} {
+		f := serveAPI(t, map[string]http.HandlerFunc{
+			"GET /v3/organizations/org-1/sessions/abc":             says(`{"session_id":"abc","status":` + status + `}`),
+			"GET /v3/organizations/org-1/sessions/abc/attachments": says(`[]`),
+		})
+		code, out, errs := command(t, "", f.at("session", "show", "abc")...)
+		require.Equal(t, exitOK, code, errs)
+		require.Equal(t, why, strings.Contains(out, "why: gantry session follow abc"), status)
+	}
 }
 
 func TestLoginKeepsAKeyThatOnlyThisUserMayReadAndOnlyItsServerGets(t *testing.T) {
@@ -158,7 +214,17 @@ func TestLoginKeepsNothingThatDoesNotWork(t *testing.T) {
 	require.Equal(t, exitUsage, code)
 	code, _, errs := command(t, "", "login", "--url", f.URL)
 	require.Equal(t, exitUsage, code)
-	require.Contains(t, errs, "no key was given")
+	require.Equal(t, "gantry: no key was given: use --key, GANTRY_KEY or standard input\n", errs)
+	code, _, errs = command(t, "", "login", "--url", "nowhere")
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errs, "is not an http or https address", "before a key is asked for")
+	f = serveAPI(t, map[string]http.HandlerFunc{
+		"GET /v3/self":                         says(`{"principal_type":"service_user","service_user_id":"su","org_id":null}`),
+		"GET /v3/organizations/org-7/sessions": refuses(http.StatusNotFound, "unknown organization"),
+	})
+	code, _, errs = command(t, "cog_x\n", "login", "--url", f.URL, "--org", "org-7")
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errs, "unknown organization")
 	path, err := profilePath()
 	require.NoError(t, err)
 	require.NoFileExists(t, path)
@@ -195,4 +261,6 @@ func TestDrainFindsTheWorkerByNameOrTheOnlyOne(t *testing.T) {
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, errs, "2 workers fit")
 	require.Contains(t, errs, "hypervisor-1 box-a")
+	_, _, errs = command(t, "", f.at("worker", "drain", "box-c")...)
+	require.Contains(t, errs, `no worker has the id or name "box-c"`)
 }

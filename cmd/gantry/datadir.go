@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,6 +29,22 @@ func makeDataDir(dir string) (loose bool, err error) {
 		return false, fmt.Errorf("the data directory %s is not a directory; name another with --data", dir)
 	}
 	return st.Mode().Perm()&0o077 != 0, nil
+}
+
+// absent gives the path of a sqlite or file URL when nothing is there, and "" for everything else. What only looks must not make
+// what it looks for: a new empty database in the place of one that went away would hide that it did.
+func absent(rawURL string) string {
+	path, isSQLite := strings.CutPrefix(rawURL, "sqlite://") // what follows is the path as it is
+	path, _, _ = strings.Cut(path, "?")
+	if u, err := url.Parse(rawURL); !isSQLite && (err != nil || u.Scheme != "file") {
+		return ""
+	} else if !isSQLite {
+		path = u.Path
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return path
+	}
+	return ""
 }
 
 // errLocked means that another process holds a directory.

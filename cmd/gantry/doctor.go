@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -33,8 +34,7 @@ type finding struct {
 	Mend  string `json:"mend,omitempty"`
 }
 
-// Run makes every check, however the others end, and exits 1 when one failed. It changes nothing that isn't made by a first
-// start as well.
+// Run makes every check, however the others end, and exits 1 when one failed. It makes nothing that isn't there.
 func (d *doctorCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
 	if err := d.Fill(src); err != nil {
 		return err
@@ -42,13 +42,16 @@ func (d *doctorCmd) Run(ctx context.Context, io *stdio, src config.Sources) erro
 	var all []finding
 	database, open := d.database(ctx)
 	all = append(all, d.data(), database)
+	migrated := false
 	if open != nil {
 		defer func() { _ = open.Close() }() // it was only read
-		all = append(all, schema(ctx, open))
+		found := schema(ctx, open)
+		migrated = found.OK
+		all = append(all, found)
 	}
-	held, k := d.keeperOpens(ctx, open)
+	held, k := d.keeperOpens(ctx, open, migrated)
 	all = append(all, held, d.blobsOpen(ctx), d.sandboxRuns(), gitRuns())
-	if k != nil && open != nil {
+	if k != nil && migrated {
 		all = append(all, agentsRun(ctx, open, k)...)
 	}
 	if k != nil {
@@ -89,6 +92,9 @@ func bad(check string, err error, mend string) finding {
 
 func (d *doctorCmd) data() finding {
 	const check = "data directory"
+	if _, err := os.Stat(d.Data); errors.Is(err, fs.ErrNotExist) {
+		return good(check, "%s isn't there yet; `gantry serve` makes it", d.Data)
+	}
 	loose, err := makeDataDir(d.Data)
 	if err != nil {
 		return bad(check, err, "")
@@ -109,8 +115,20 @@ func (d *doctorCmd) data() finding {
 
 func (d *doctorCmd) database(ctx context.Context) (finding, *db.DB) {
 	const check = "database"
+	if path := absent(d.Database); path != "" {
+		if strings.HasPrefix(d.Keeper, "file:") && absent(d.Keeper) == "" {
+			return finding{
+				Check: check, Found: path + " isn't there, but the keeper's key is",
+				Mend: "Put the database back from a backup; without one, `gantry serve` makes an empty one.",
+			}, nil
+		}
+		return good(check, "%s isn't there yet; `gantry serve` makes it", path), nil
+	}
 	open, err := db.Open(ctx, d.Database, db.Options{})
-	if err != nil {
+	switch {
+	case err != nil && strings.HasPrefix(d.Database, "sqlite:"):
+		return bad(check, err, "Check that this user may read and write the file; put a damaged one back from a backup."), nil
+	case err != nil:
 		return bad(check, err, "Check --database, and that the server is reachable and the user may connect."), nil
 	}
 	return good(check, "%s answers", config.Redact(d.Database)), open
@@ -131,16 +149,22 @@ func schema(ctx context.Context, d *db.DB) finding {
 }
 
 // keeperOpens checks that the keeper is there and is the database's. A database without a schema has no keeper yet.
-func (d *doctorCmd) keeperOpens(ctx context.Context, open *db.DB) (finding, *keeper.Keeper) {
+func (d *doctorCmd) keeperOpens(ctx context.Context, open *db.DB, migrated bool) (finding, *keeper.Keeper) {
 	const check = "keeper"
+	if path := absent(d.Keeper); path != "" {
+		if migrated {
+			return finding{Check: check, Found: path + " isn't there, but the database is", Mend: "Put the key file back from a backup: nothing else opens the database's secrets."}, nil
+		}
+		return good(check, "%s isn't there yet; `gantry serve` makes it", path), nil
+	}
 	k, err := keeper.Open(ctx, d.Keeper, d.Data)
 	if err != nil {
-		return bad(check, err, "Check --keeper."), nil
+		return bad(check, err, "Check --keeper, and that it may be used by the user that runs Gantry."), nil
 	}
 	if open == nil {
 		return good(check, "%s opens; without the database it can't be tried", k.Name()), k
 	}
-	if have, want, err := open.SchemaVersion(ctx); err != nil || have < want {
+	if !migrated {
 		return good(check, "%s opens; it is tried once the schema is there", k.Name()), k
 	}
 	if err := k.Attach(ctx, open); err != nil {
@@ -151,6 +175,9 @@ func (d *doctorCmd) keeperOpens(ctx context.Context, open *db.DB) (finding, *kee
 
 func (d *doctorCmd) blobsOpen(ctx context.Context) finding {
 	const check, mend = "blobs", "Check --blobs, and that this user may write there."
+	if path := absent(d.Blobs); path != "" {
+		return good(check, "%s isn't there yet; `gantry serve` makes it", path)
+	}
 	b, err := blob.Open(ctx, d.Blobs, d.Data)
 	if err != nil {
 		return bad(check, err, mend)

@@ -73,6 +73,9 @@ type watch struct {
 	// sent says that a message was just sent, so that at least its event is still to come.
 	sent   bool
 	handle func(client.Event)
+	// unclaimed is called when no worker has taken the session for patience (default takenWithin). It may be nil.
+	unclaimed func()
+	patience  time.Duration
 
 	stands   standing
 	finished bool // the last running state seen was finished
@@ -113,6 +116,8 @@ func (w *watch) run(ctx context.Context) (ending, error) {
 	}()
 	still := time.NewTimer(settle)
 	defer still.Stop()
+	queued := w.queueTimer()
+	defer queued.Stop()
 	for {
 		select {
 		case a, ok := <-arrivals:
@@ -120,7 +125,12 @@ func (w *watch) run(ctx context.Context) (ending, error) {
 				return w.end(ctx, a.err)
 			}
 			w.see(a.event)
+			w.setQueued(queued, a.event)
 			still.Reset(settle)
+		case <-queued.C:
+			if w.unclaimed != nil {
+				w.unclaimed()
+			}
 		case <-still.C:
 			if w.stands == active || w.stands == unknown && w.sent {
 				continue // the next event sets the timer again
@@ -130,6 +140,36 @@ func (w *watch) run(ctx context.Context) (ending, error) {
 				return end, err
 			}
 			still.Reset(restCheck)
+		}
+	}
+}
+
+// takenWithin is how long a session may be queued before whoever watches is told that no worker has taken it.
+const takenWithin = 10 * time.Second
+
+// queueTimer is a timer that doesn't run yet: what the watch begins with may be in the middle of a session.
+func (w *watch) queueTimer() *time.Timer {
+	if w.patience == 0 {
+		w.patience = takenWithin
+	}
+	t := time.NewTimer(w.patience)
+	t.Stop()
+	return t
+}
+
+// setQueued runs the timer while the session is queued.
+func (w *watch) setQueued(t *time.Timer, e client.Event) {
+	switch e.Type {
+	case "created", "lease_lost":
+		t.Reset(w.patience)
+	case "claimed":
+		t.Stop()
+	case "status":
+		var d statusData
+		if json.Unmarshal(e.Data, &d) == nil && d.Status == "resuming" {
+			t.Reset(w.patience)
+		} else if d.Status != "new" {
+			t.Stop()
 		}
 	}
 }
@@ -167,6 +207,13 @@ func (w *watch) see(e client.Event) {
 	w.handle(e)
 }
 
+// goesOn tells whoever interrupts a watch that this ends nothing but the watch.
+func goesOn(ctx context.Context, io *stdio, session string) {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		io.note("\nthe session goes on: `gantry session follow %s` shows it again, `gantry session stop %s` ends it", session, session)
+	}
+}
+
 // follow shows a watch to a person, or as one JSON object a line, and gives the exit code as its error.
 func follow(ctx context.Context, io *stdio, w *watch, asJSON bool) error {
 	if asJSON {
@@ -176,6 +223,7 @@ func follow(ctx context.Context, io *stdio, w *watch, asJSON bool) error {
 		w.handle = func(e client.Event) { broken = errors.Join(broken, enc.Encode(e)) }
 		end, err := w.run(ctx)
 		if err = errors.Join(err, broken); err != nil {
+			goesOn(ctx, io, w.session)
 			return explain(err)
 		}
 		return end.asError()
@@ -186,10 +234,12 @@ func follow(ctx context.Context, io *stdio, w *watch, asJSON bool) error {
 		r.event(e)
 		live.heard(e)
 	}
+	w.unclaimed = r.unclaimed
 	end, err := w.run(ctx)
 	r.close()
 	live.stop()
 	if err != nil {
+		goesOn(ctx, io, w.session)
 		return explain(err)
 	}
 	r.summary(end, strings.TrimSuffix(w.c.URL(), "/"))

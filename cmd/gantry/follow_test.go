@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -137,6 +138,40 @@ func TestFollowGoesOnWhileAMessageIsNotYetTakenUp(t *testing.T) {
 	code, _, errs := command(t, "", f.at("session", "wait", "abc", "--timeout", "1500ms")...)
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, errs, "neither finished nor waited within 1.5s")
+}
+
+func TestAWatchTellsThatNoWorkerTakesASession(t *testing.T) {
+	t.Parallel()
+	const (
+		created  = `"type":"created","data":{}`
+		claimed  = `"type":"claimed","data":{}`
+		resuming = `"type":"status","data":{"status":"resuming"}`
+	)
+	for name, c := range map[string]struct {
+		events []string
+		told   bool
+	}{
+		"new":                      {[]string{created, asked}, true},
+		"claimed":                  {[]string{created, asked, claimed, working}, false},
+		"resumed and not yet back": {[]string{created, asked, claimed, working, finished, asked, resuming}, true},
+		"a message while it works": {[]string{created, asked, claimed, working, asked}, false},
+		"in the middle of a story": {[]string{working}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := serveAPI(t, story{c.events, false, `"status":"running","status_detail":"working"`}.routes())
+			cl, err := client.New(client.Options{URL: f.URL})
+			require.NoError(t, err)
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			told := false
+			w := &watch{c: cl, org: "org-1", session: "abc", handle: func(client.Event) {}, patience: 50 * time.Millisecond}
+			w.unclaimed = func() { told = true; cancel() }
+			_, err = w.run(ctx)
+			require.Error(t, err)
+			require.Equal(t, c.told, told)
+		})
+	}
 }
 
 func TestFollowAfterTheLastEventLooksAtTheState(t *testing.T) {

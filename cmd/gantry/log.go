@@ -13,7 +13,7 @@ func newLogger(io *stdio, c config.Log) *slog.Logger {
 		level = slog.LevelInfo // the flag's enum lets nothing else through
 	}
 	o := &slog.HandlerOptions{Level: level}
-	if c.LogFormat == "text" {
+	if c.LogFormat == "text" || c.LogFormat == "auto" && isTerminal(io.err) {
 		return slog.New(slog.NewTextHandler(io.err, o))
 	}
 	return slog.New(slog.NewJSONHandler(io.err, o))

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -94,6 +95,10 @@ type loginCmd struct {
 
 // Run checks the key before it keeps it.
 func (l *loginCmd) Run(ctx context.Context, io *stdio) error {
+	l.URL = strings.TrimSuffix(l.URL, "/")
+	if _, err := client.New(client.Options{URL: l.URL}); err != nil {
+		return err // before anybody types a key
+	}
 	if l.Key.IsZero() {
 		key, err := askKey(io)
 		if err != nil {
@@ -101,7 +106,7 @@ func (l *loginCmd) Run(ctx context.Context, io *stdio) error {
 		}
 		l.Key = key
 	}
-	t := target{URL: strings.TrimSuffix(l.URL, "/"), Key: l.Key, Org: l.Org}
+	t := target{URL: l.URL, Key: l.Key, Org: l.Org}
 	c, err := client.New(client.Options{URL: t.URL, Key: t.Key, UserAgent: "gantry/" + version()})
 	if err != nil {
 		return err
@@ -113,6 +118,12 @@ func (l *loginCmd) Run(ctx context.Context, io *stdio) error {
 	org, err := t.organization(ctx, c)
 	if err != nil {
 		io.note("no organization is kept: %v", err)
+	}
+	if l.Org != "" {
+		// A key may be good for an organization and not for its sessions, so only one that isn't there is refused.
+		if _, err := c.ListSessions(ctx, org, client.ListSessions{First: 1}); client.StatusOf(err) == 404 {
+			return explain(err)
+		}
 	}
 	path, err := profile{URL: t.URL, Key: l.Key.Reveal(), OrgID: org}.write()
 	if err != nil {
@@ -127,16 +138,19 @@ func (l *loginCmd) Run(ctx context.Context, io *stdio) error {
 }
 
 // askKey reads the key without showing it on a terminal, or the first line of a pipe.
-func askKey(io *stdio) (secret.String, error) {
-	if f, ok := io.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		_, _ = fmt.Fprint(io.err, "API key: ") // a prompt that can't be shown is no loss
+func askKey(s *stdio) (secret.String, error) {
+	if f, ok := s.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		_, _ = fmt.Fprint(s.err, "API key: ") // a prompt that can't be shown is no loss
 		key, err := term.ReadPassword(int(f.Fd()))
-		io.note("")
+		s.note("")
 		return secret.New(strings.TrimSpace(string(key))), err
 	}
-	line, err := bufio.NewReader(io.in).ReadString('\n')
+	line, err := bufio.NewReader(s.in).ReadString('\n')
 	if key := strings.TrimSpace(line); key != "" {
 		return secret.New(key), nil
 	}
-	return secret.String{}, errors.Join(errors.New("no key was given: use --key, GANTRY_KEY or standard input"), err)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return secret.String{}, fmt.Errorf("standard input: %w", err)
+	}
+	return secret.String{}, errors.New("no key was given: use --key, GANTRY_KEY or standard input")
 }

@@ -100,7 +100,7 @@ func dispatch(ctx context.Context, args []string, io *stdio) (err error) {
 	kongcompletion.Register(parser)
 	kctx, err := parser.Parse(args)
 	if err != nil {
-		return fmt.Errorf("%w\n  `%s --help` lists what there is", err, usageOf(err))
+		return fmt.Errorf("%w\n  `%s --help` lists what there is", file.Blame(err, args), usageOf(err))
 	}
 	return kctx.Run(config.SourcesOf(kctx, file))
 }
@@ -122,7 +122,11 @@ func newParser(ctx context.Context, io *stdio, file *config.File) (*kong.Kong, e
 func usageOf(err error) string {
 	var p *kong.ParseError
 	if errors.As(err, &p) && p.Context != nil && p.Context.Selected() != nil {
-		return p.Context.Selected().FullPath()
+		n := p.Context.Selected()
+		if n.DefaultCmd != nil {
+			n = n.DefaultCmd // a command that may be left out has the flags
+		}
+		return n.FullPath()
 	}
 	return "gantry"
 }

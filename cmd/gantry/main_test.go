@@ -113,6 +113,7 @@ func TestWrongUsageExits1AndSaysWhereHelpIs(t *testing.T) {
 	for args, want := range map[string]string{
 		"bogus":                       "gantry --help",
 		"session create --bogus":      "gantry session create --help",
+		"worker --bogus":              "gantry worker run --help",
 		"openapi v9":                  "must be one of",
 		"session show":                "expected \"<session>\"",
 		"serve --listen nope":         "not HOST:PORT",
@@ -122,6 +123,20 @@ func TestWrongUsageExits1AndSaysWhereHelpIs(t *testing.T) {
 		code, _, errs := command(t, "", strings.Fields(args)...)
 		require.Equal(t, exitUsage, code, args)
 		require.Contains(t, errs, want, args)
+	}
+}
+
+func TestAValueThatCannotBeReadIsBlamedOnTheFileThatHasIt(t *testing.T) {
+	t.Parallel()
+	for text, flag := range map[string]string{"rate-limit: abc": "--rate-limit", "log-format: xml": "--log-format"} {
+		path := filepath.Join(t.TempDir(), "gantry.yaml")
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		_, _, errs := command(t, "", "serve", "--config", path)
+		require.Contains(t, errs, flag)
+		require.Contains(t, errs, "(set by "+path+")")
+		_, _, errs = command(t, "", "serve", "--config", path, flag+"=nope")
+		require.Contains(t, errs, flag)
+		require.NotContains(t, errs, path, "the flag comes before the file")
 	}
 }
 
@@ -170,10 +185,12 @@ func TestAnInterruptIsAShellsExitCode(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var o, e bytes.Buffer
 	done := make(chan int)
-	go func() { done <- run(ctx, f.at("session", "wait", "s"), &stdio{in: &o, out: &o, err: &e}) }()
+	go func() { done <- run(ctx, f.at("session", "follow", "s"), &stdio{in: &o, out: &o, err: &e}) }()
 	require.Eventually(t, func() bool { return len(f.requests()) > 0 }, testPatience, testStep)
 	cancel()
 	require.Equal(t, 130, <-done)
+	require.Contains(t, e.String(), "the session goes on")
+	require.Contains(t, e.String(), "gantry session stop s")
 }
 
 func golden(t *testing.T, name, got string) {

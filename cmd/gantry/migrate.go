@@ -18,6 +18,9 @@ func (m *migrateCmd) Run(ctx context.Context, io *stdio, src config.Sources) err
 	if err := m.Fill(src); err != nil {
 		return err
 	}
+	if path := absent(m.Database); m.Check && path != "" {
+		return fmt.Errorf("there is no database %s: `gantry migrate` makes it, and so does `gantry serve`; --data names another directory", path)
+	}
 	if _, err := makeDataDir(m.Data); err != nil {
 		return err
 	}

@@ -3,7 +3,7 @@ package main
 import "gantry/internal/server"
 
 type openapiCmd struct {
-	Which string `arg:"" enum:"v1,v2,v3,gantry" help:"v1, v2, v3 or gantry."`
+	Which string `arg:"" name:"version" enum:"v3,gantry" help:"v3, or gantry for what the contract lacks."`
 }
 
 // Run prints the document. It needs no server and no data.

@@ -330,6 +330,11 @@ func (r *renderer) logHead(level string) string {
 	return r.paint(dim, "· ")
 }
 
+// unclaimed says why nothing happens.
+func (r *renderer) unclaimed() {
+	r.line("  %s", r.paint(yellow, "still queued: no worker has room for it. `gantry api GET /v3/enterprise/hypervisors` lists the workers"))
+}
+
 // summary says how it ended, what it cost and where to look next.
 func (r *renderer) summary(e ending, server string) {
 	s := e.session

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -58,6 +59,8 @@ func (s *serveCmd) Run(ctx context.Context, io *stdio, src config.Sources) error
 	if err := announce(io, log, cfg, l.public.Addr(), srv.First()); err != nil {
 		return err
 	}
+	// What only the start needed goes back to the machine; nobody waits for it.
+	go debug.FreeOSMemory()
 	return serveUntil(ctx, cfg, log, srv, l)
 }
 

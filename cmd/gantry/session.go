@@ -59,6 +59,10 @@ func (l *sessionListCmd) Run(ctx context.Context, io *stdio) error {
 	if l.JSON {
 		return io.json(sessions)
 	}
+	if len(sessions) == 0 && (len(l.Tag) > 0 || l.Archived) {
+		io.note("no session is like that; `gantry session list` lists all that aren't archived")
+		return nil
+	}
 	if len(sessions) == 0 {
 		io.note("no sessions yet; `gantry session create` starts one")
 		return nil
@@ -121,6 +125,9 @@ func showSession(io *stdio, s client.Session, files []client.Attachment) {
 	if text := pretty(s.StructuredOutput); text != "" {
 		io.printf("output\n%s\n", indent(text, "  "))
 	}
+	if e := (ending{session: s}); stopped(s.Status, s.StatusDetail) && e.code() != exitOK && e.code() != exitTerminated {
+		io.printf("\nwhy: gantry session follow %s\n", s.SessionID)
+	}
 }
 
 type sessionFollowCmd struct {
@@ -157,9 +164,10 @@ func (w *sessionWaitCmd) Run(ctx context.Context, io *stdio) error {
 	}
 	end, err := (&watch{c: c, org: org, session: w.Session, handle: func(client.Event) {}}).run(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("the session neither finished nor waited within %s", w.Timeout)
+		return fmt.Errorf("the session neither finished nor waited within %s; it goes on", w.Timeout)
 	}
 	if err != nil {
+		goesOn(ctx, io, w.Session)
 		return explain(err)
 	}
 	if w.JSON {

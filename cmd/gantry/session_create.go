@@ -25,7 +25,7 @@ type sessionCreateCmd struct {
 	Attach   []string `help:"File to hand over; may be repeated." type:"existingfile" placeholder:"FILE"`
 	Secret   []string `help:"Secret of this session: NAME takes its value from this environment, NAME=VALUE gives it; may be repeated." placeholder:"NAME[=VALUE]" sep:"none"`
 	Schema   string   `help:"File with the JSON Schema (Draft 7) of the structured output." type:"existingfile" placeholder:"FILE"`
-	MaxACU   int      `name:"max-acu" help:"Stop after so many ACUs." placeholder:"N"`
+	MaxACU   *int     `name:"max-acu" help:"Stop after so many ACUs." placeholder:"N"`
 	Mode     string   `help:"Mode, which may choose the agent: normal, fast, lite, ultra, fusion." placeholder:"MODE"`
 	Platform string   `help:"Outpost whose workers run the session." placeholder:"NAME"`
 	Follow   bool     `short:"f" help:"Show what the session does until it is done or waits."`
@@ -68,8 +68,11 @@ func (s *sessionCreateCmd) Run(ctx context.Context, io *stdio) error {
 }
 
 func (s *sessionCreateCmd) body(io *stdio) (client.CreateSession, error) {
-	b := client.CreateSession{
-		Title: s.Title, Tags: s.Tag, PlaybookID: s.Playbook, MaxACULimit: s.MaxACU, DevinMode: s.Mode, Platform: s.Platform,
+	b := client.CreateSession{Title: s.Title, Tags: s.Tag, PlaybookID: s.Playbook, DevinMode: s.Mode, Platform: s.Platform}
+	if s.MaxACU != nil {
+		if b.MaxACULimit = *s.MaxACU; b.MaxACULimit < 1 {
+			return b, errors.New("--max-acu must be 1 or more; without it the organization's limit counts")
+		}
 	}
 	for _, text := range s.Secret {
 		name, value, given := strings.Cut(text, "=")

@@ -137,6 +137,11 @@ func (c *cleaner) keep(r rune) bool {
 	return !unicode.IsControl(r) && !unicode.Is(unicode.Bidi_Control, r)
 }
 
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
 // columns is the terminal's width; 0 when it isn't known.
 func columns(w io.Writer) int {
 	f, ok := w.(*os.File)

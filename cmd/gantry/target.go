@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -91,6 +92,16 @@ func explain(err error) error {
 		return fmt.Errorf("%w\n  is the server running? `gantry serve` starts one here; --url names another", err)
 	case client.StatusOf(err) == 401:
 		return fmt.Errorf("%w\n  the key is unknown, expired or revoked: `gantry login` keeps a new one", err)
+	}
+	e, ok := errors.AsType[*client.Error](err)
+	switch {
+	case !ok:
+	case len(e.Body) > 0 && !json.Valid(e.Body):
+		return fmt.Errorf("%w\n  Gantry doesn't answer like this: is --url right, and what stands in between?", err)
+	case e.Status == 404 && e.Detail == "unknown organization":
+		return fmt.Errorf("%w\n  `gantry api GET /v3/enterprise/organizations` lists them; --org or `gantry login --org` names one", err)
+	case e.Status == 422 && strings.HasPrefix(e.Detail, "repos."):
+		return fmt.Errorf("%w\n  `gantry admin repo list` shows the names on the server's machine; a path begins with ./ or /", err)
 	}
 	return err
 }

@@ -26,6 +26,11 @@ type workerCmd struct {
 	Drain workerDrainCmd `cmd:"" help:"Have a worker finish what it has and take nothing new."`
 }
 
+// Help is shown below the flags.
+func (workerCmd) Help() string {
+	return "`gantry worker --server URL` is short for `gantry worker run --server URL`, whose --help shows the settings."
+}
+
 type workerRunCmd struct {
 	config.Worker `embed:""`
 	Embedded      bool `hidden:"" help:"Started by gantry serve."`
@@ -64,7 +69,12 @@ func runEmbedded(ctx context.Context, io *stdio) error {
 		Server: spec.Server, Key: secret.New(spec.Key), Name: "embedded", DataDir: spec.Dir, Capacity: spec.Capacity,
 		Sandbox: sandboxOptions(spec.Sandbox, log), Version: version(), Logger: log,
 	}
-	return runWorker(ctx, o, workerStop)
+	if err := runWorker(ctx, o, workerStop); err != nil {
+		// Its lines stand in the server's log, so this one has the same form.
+		log.Error("the embedded worker can't work", "error", err)
+		return exitCode(exitUsage)
+	}
+	return nil
 }
 
 // runWorker holds the worker's directory, waiting for a predecessor that still drains, and works.
@@ -157,6 +167,9 @@ func (d *workerDrainCmd) Run(ctx context.Context, io *stdio) error {
 	}
 	if len(names) == 0 && len(found) == 0 {
 		return errors.New("no worker is available: each has gone or drains already")
+	}
+	if len(found) == 0 {
+		return fmt.Errorf("no worker has the id or name %q: name one of\n  %s", d.Worker, strings.Join(names, "\n  "))
 	}
 	if len(found) != 1 {
 		return fmt.Errorf("%d workers fit: name one of\n  %s", len(found), strings.Join(names, "\n  "))

@@ -20,6 +20,7 @@ type Error struct {
 	Fields     []FieldError
 	RequestID  string
 	RetryAfter time.Duration
+	Header     http.Header
 	// Body is the answer as it came.
 	Body []byte
 }
@@ -74,7 +75,7 @@ const maxErrorBody = 1 << 20
 func errorOf(req *http.Request, res *http.Response) *Error {
 	e := &Error{
 		Status: res.StatusCode, Method: req.Method, Path: req.URL.Path,
-		RequestID: res.Header.Get("X-Request-Id"), RetryAfter: retryAfter(res),
+		RequestID: res.Header.Get("X-Request-Id"), RetryAfter: retryAfter(res), Header: res.Header,
 	}
 	e.Body, _ = io.ReadAll(io.LimitReader(res.Body, maxErrorBody)) // what was read until it broke is shown
 	e.read()

@@ -146,6 +146,9 @@ func TestTheListIsKeptAndAudited(t *testing.T) {
 		}
 		_, err := s.Add(ctx, operator, "a", "https://git.example.com/other")
 		require.True(t, fault.Is(err, fault.Conflict), "%v", err)
+		again, err := s.Add(ctx, operator, "a", "https://git.example.com/x/a")
+		require.NoError(t, err, "the same once more is no conflict, and no change that is audited")
+		require.Equal(t, "https://git.example.com/x/a", again.URL)
 		p, err := s.List(ctx, operator, page.Request{First: 2})
 		require.NoError(t, err)
 		require.True(t, p.More)

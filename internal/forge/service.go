@@ -14,7 +14,8 @@ import (
 	"gantry/internal/wire"
 )
 
-// Add lists a repository under a name that is not taken.
+// Add lists a repository under a name that is not taken. What is listed already under this name changes nothing: whoever starts a
+// session on a folder lists it each time.
 func (s *Service) Add(ctx context.Context, sub access.Subject, name, rawURL string) (Repository, error) {
 	if err := access.Require(sub, access.ManageGitIntegrations, ""); err != nil {
 		return Repository{}, err
@@ -40,6 +41,15 @@ func (s *Service) Add(ctx context.Context, sub access.Subject, name, rawURL stri
 			Data:   map[string]any{"repository": r.Name, "url": r.URL},
 		})
 	})
+	if fault.Is(err, fault.Conflict) {
+		listed, ferr := findAll(ctx, s.db.Reader(), []string{name})
+		if ferr != nil {
+			return r, ferr
+		}
+		if known, ok := listed[name]; ok && known.URL == u {
+			return known, nil
+		}
+	}
 	return r, err
 }
 

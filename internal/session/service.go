@@ -51,6 +51,7 @@ type Service struct {
 	// lapseAfter is when leases may lapse: one full lease after this server began and after the database was last away.
 	lapseAfter time.Time
 	downloads  []byte
+	pages      string // the address of the console's pages of sessions
 }
 
 // New makes the service.
@@ -58,7 +59,10 @@ func New(o Options) *Service {
 	if o.Lease == 0 {
 		o.Lease = fleet.LeaseTime
 	}
-	return &Service{Options: o, lapseAfter: o.Clock.Now().Add(o.Lease), downloads: o.Keeper.Derive("attachment-download")}
+	return &Service{
+		Options: o, lapseAfter: o.Clock.Now().Add(o.Lease), downloads: o.Keeper.Derive("attachment-download"),
+		pages: o.PublicURL.JoinPath("sessions").String() + "/",
+	}
 }
 
 // now is the current time as the database keeps it: whole milliseconds, so that what is read back is what was reckoned with.
@@ -69,7 +73,7 @@ func (v *Service) leaseSeconds() int { return int(v.Lease / time.Second) }
 
 // URL gives the page of a session in the console.
 func (v *Service) URL(sessionID string) string {
-	return v.PublicURL.JoinPath("sessions", sessionID).String()
+	return v.pages + sessionID
 }
 
 // notify wakes the readers of a session after the transaction is durable.

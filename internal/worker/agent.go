@@ -242,7 +242,11 @@ type agentExit struct {
 
 // Error says how it ended, with the end of its standard error.
 func (e *agentExit) Error() string {
-	text := "the agent " + e.exit.String()
+	how := e.exit.String()
+	if strings.HasPrefix(how, "exit status") {
+		how = "ended with " + how
+	}
+	text := "the agent " + how
 	if e.said != "" {
 		text += "; its last words: " + e.said
 	}

@@ -121,7 +121,7 @@ func TestALostFenceKillsTheAgentAndReportsNothingMore(t *testing.T) {
 // processIn tells whether a sandbox of that workspace runs.
 func processIn(dir string) bool {
 	out, _ := exec.Command("pgrep", "-f", "--", "/opt/gantry/gantry").Output()
-	for _, pid := range strings.Fields(string(out)) {
+	for pid := range strings.FieldsSeq(string(out)) {
 		mounts, _ := os.ReadFile("/proc/" + pid + "/mountinfo")
 		if strings.Contains(string(mounts), dir+"/") {
 			return true

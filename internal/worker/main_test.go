@@ -84,7 +84,7 @@ func scriptAgent(t *testing.T, path string) wire.Agent {
 	source, err := os.ReadFile(path)
 	require.NoError(t, err)
 	// A copy, because the sandbox's user may not enter the directories above the repository.
-	dir, err := os.MkdirTemp("", "gantry-agent-")
+	dir, err := os.MkdirTemp("", "gantry-agent-") //nolint:usetesting // t.TempDir is closed to others
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o755))

@@ -14,7 +14,7 @@ import (
 
 // Environment variables by which the vendor's operator hands over one session (contract/behaviour.md §18.1 9).
 const (
-	EnvSessionToken = "DEVIN_REMOTE_SESSION_TOKEN" //nolint:gosec // a name, not a token
+	EnvSessionToken = "DEVIN_REMOTE_SESSION_TOKEN"
 	EnvGatewayURL   = "DEVIN_OUTPOST_GATEWAY_URL"
 )
 

@@ -121,7 +121,11 @@ func (r *run) fetch(files []wire.Attachment) ([]string, error) {
 	ctx, cancel := r.untilPaused()
 	defer cancel()
 	var paths []string
-	err := r.phase(phaseAttachments, strconv.Itoa(len(files))+" files", func() error {
+	detail := "1 file"
+	if len(files) > 1 {
+		detail = strconv.Itoa(len(files)) + " files"
+	}
+	err := r.phase(phaseAttachments, detail, func() error {
 		taken := map[string]bool{}
 		for _, a := range files {
 			// The id keeps files of one name in different messages apart.

@@ -14,12 +14,17 @@ import (
 	"time"
 )
 
-// Problem is one wrong setting: which, what is wrong with it, where it was set and how to mend it.
+// Problem is one wrong setting: which, what is wrong with it, where it was set (empty: nowhere, so it has its default) and how to
+// mend it.
 type Problem struct{ Setting, What, Where, Mend string }
 
 // Error says all four in one line.
 func (p Problem) Error() string {
-	return fmt.Sprintf("%s (set by %s): %s. %s", p.Setting, p.Where, p.What, p.Mend)
+	where := "not set"
+	if p.Where != "" {
+		where = "set by " + p.Where
+	}
+	return fmt.Sprintf("%s (%s): %s. %s", p.Setting, where, p.What, p.Mend)
 }
 
 // Problems are all that is wrong, so that one start shows them all.

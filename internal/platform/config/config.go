@@ -67,7 +67,7 @@ type Sandbox struct {
 // Log says how the process speaks.
 type Log struct {
 	LogLevel  string `help:"Least level that is logged." enum:"debug,info,warn,error" default:"info" env:"GANTRY_LOG_LEVEL" group:"Logging"`
-	LogFormat string `help:"Form of log lines." enum:"json,text" default:"json" env:"GANTRY_LOG_FORMAT" group:"Logging"`
+	LogFormat string `help:"Form of log lines: json, text, or auto for text on a terminal and json elsewhere." enum:"auto,json,text" default:"auto" env:"GANTRY_LOG_FORMAT" group:"Logging"`
 }
 
 // Serve is `gantry serve`.

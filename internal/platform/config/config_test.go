@@ -128,7 +128,7 @@ func TestWrongSettingsAreRefusedWithWhatWhereAndHowToMend(t *testing.T) {
 		"a port too high":          {"--listen 127.0.0.1:70000", []string{"not HOST:PORT"}},
 		"half of TLS":              {"--tls-key /x", []string{"Give both"}},
 		"TLS files missing":        {"--tls-key /x --tls-cert /y", []string{"can't be used"}},
-		"a proxy without URL":      {"--behind-proxy --listen 0.0.0.0:80", []string{"public-url (set by the default of --public-url)"}},
+		"a proxy without URL":      {"--behind-proxy --listen 0.0.0.0:80", []string{"public-url (not set)"}},
 		"proxies without proxy":    {"--trusted-proxies 10.0.0.0/8", []string{"Add --behind-proxy"}},
 		"public URL":               {"--public-url ftp://x", []string{"not an http or https address"}},
 		"public URL with query":    {"--public-url https://x/?y=1", []string{"bare address"}},

@@ -105,6 +105,17 @@ func (f *File) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, err
 	return strings.Join(parts, string(max(flag.Tag.Sep, ','))), nil
 }
 
+// Blame adds the file's name to a parser's refusal of a value that the file gave. The parser names the flag only.
+func (f *File) Blame(err error, args []string) error {
+	name, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "--"), " ")
+	name = strings.TrimSuffix(name, ":")
+	given := slices.ContainsFunc(args, func(a string) bool { return a == "--"+name || strings.HasPrefix(a, "--"+name+"=") })
+	if _, ok := f.values[name]; !ok || given || strings.Contains(err.Error(), "envar") {
+		return err
+	}
+	return fmt.Errorf("%w (set by %s)", err, f.path)
+}
+
 // variableOf names the variable that gives the flag its value, empty when none is set.
 func variableOf(flag *kong.Flag) string {
 	for _, e := range flag.Envs {
@@ -144,5 +155,5 @@ func (s Sources) of(name string) string {
 	if from := s[name]; from != "" {
 		return from
 	}
-	return "the default of --" + name
+	return ""
 }

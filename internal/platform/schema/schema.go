@@ -62,12 +62,37 @@ func Validate(schema, value []byte) (err error) {
 // place is where the library is told that a schema lies. A name alone would be a file of this machine to it.
 const place = "schema:///"
 
-// tidy takes the place out of what the library says.
+// tidy makes one line of what the library says: where something is wrong and what, without the places that only we know.
 func tidy(err error) error {
 	if err == nil {
 		return nil
 	}
-	return errors.New(strings.ReplaceAll(err.Error(), place, ""))
+	// A schema that isn't one is a value that the schema of schemas refuses.
+	about := err
+	if refused, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
+		about = refused.Err
+	}
+	text := err.Error()
+	if wrong, ok := errors.AsType[*jsonschema.ValidationError](about); ok {
+		text = problems(wrong)
+	}
+	return errors.New(strings.ReplaceAll(text, place, ""))
+}
+
+// problems lists the first of what is wrong. The library writes a headline, which says nothing about the value, and then a line each.
+func problems(wrong *jsonschema.ValidationError) string {
+	const most = 8
+	lines := strings.Split(wrong.Error(), "\n")[1:]
+	more := len(lines) - most
+	lines = lines[:min(most, len(lines))]
+	for i, l := range lines {
+		lines[i] = strings.TrimPrefix(strings.TrimSpace(l), "- ")
+	}
+	text := strings.Join(lines, "; ")
+	if more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
 }
 
 // refuseLoader keeps a schema from reaching anything outside itself.

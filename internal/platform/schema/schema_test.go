@@ -64,6 +64,20 @@ func TestALargeValueOfAnOrdinarySchemaIsChecked(t *testing.T) {
 	require.ErrorContains(t, schema.Validate(s, value(-1)), "minimum")
 }
 
+func TestAProblemIsOneLineThatNamesThePlace(t *testing.T) {
+	t.Parallel()
+	s := []byte(`{"required":["m"],"properties":{"n":{"type":"integer"}}}`)
+	require.EqualError(t, schema.Validate(s, []byte(`{"m":1,"n":"x"}`)), "at '/n': got string, want integer")
+	require.EqualError(t, schema.Validate(s, []byte(`{"n":"x"}`)), "at '': missing property 'm'; at '/n': got string, want integer")
+	err := schema.Check([]byte(`{"type":"objct"}`))
+	require.ErrorContains(t, err, "at '/type': value must be one of 'array'")
+	require.NotContains(t, err.Error(), "\n")
+
+	many := `{"additionalProperties":{"type":"integer"}}`
+	value := `{"a":"","b":"","c":"","d":"","e":"","f":"","g":"","h":"","i":"","j":""}`
+	require.ErrorContains(t, schema.Validate([]byte(many), []byte(value)), "; and 2 more")
+}
+
 func TestASchemaLoadsNothingFromElsewhere(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Bool

@@ -116,6 +116,9 @@ func (w *Workspace) clone(ctx context.Context, p CloneParams, rem remote) error 
 		if rem.scheme == "file" && w.sb.root && strings.Contains(said, "does not appear to be a git repository") {
 			said += fmt.Sprintf(" (uid %d, which a root worker runs sandboxes as, must be able to read it)", w.sb.opts.UID)
 		}
+		if strings.Contains(said, "CONNECT tunnel failed, response 403") || strings.Contains(said, "HTTP code 403 from proxy") {
+			said += " (the sandbox's proxy refused it: an address that isn't public must lie in --allow-networks, another port than 80 and 443 be listed with --sandbox-allow)"
+		}
 		return fmt.Errorf("clone %s: git %s: %s", r.Name, exit, said)
 	}
 	return nil

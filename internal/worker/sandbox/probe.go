@@ -25,7 +25,7 @@ func (s *Sandbox) probe() error {
 	var err error
 	if s.bwrap, err = exec.LookPath("bwrap"); err != nil {
 		return fmt.Errorf("%w: bubblewrap is missing: install it (Debian and Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap), "+
-			"or name the weaker mode %q", ErrNotUsable, ModeNone)
+			"or name the weaker mode with --sandbox=%s", ErrNotUsable, ModeNone)
 	}
 	if s.root {
 		if err := s.makeUserns(); err != nil {
@@ -145,7 +145,7 @@ func (s *Sandbox) refusal(said string, cause error) error {
 	if said != "" {
 		cause = fmt.Errorf("%w: %s", cause, said)
 	}
-	return fmt.Errorf("%w: %s; %s, or name the weaker mode %q: %w", ErrNotUsable, reason, remedy, ModeNone, cause)
+	return fmt.Errorf("%w: %s; %s, or name the weaker mode with --sandbox=%s: %w", ErrNotUsable, reason, remedy, ModeNone, cause)
 }
 
 // explain reads the kernel's settings that keep bubblewrap from working.
