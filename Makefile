@@ -12,6 +12,7 @@ TESTFLAGS ?=
 RACE      ?=
 FUZZTIME  ?= 20s
 RELEASE   ?=
+BENCHFLAGS ?=
 
 LINT        := $(GO) tool -modfile=tools/go.mod golangci-lint
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
@@ -65,8 +66,8 @@ check-generated: build ## Fail when a generated file isn't what would be generat
 	done
 
 .PHONY: bench
-bench: build ## Print each figure of docs/performance.md as a ratio
-	scripts/postgres.sh $(GO) test -run '^$$' -bench . -benchmem -count 1 -timeout 60m ./...
+bench: ## Print each figure of docs/performance.md as a ratio (BENCHFLAGS='-quick -only self', '-o docs/performance.md', '-profile DIR')
+	$(GO) run ./bench $(BENCHFLAGS)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz test for FUZZTIME

@@ -173,6 +173,7 @@ func (b *bench) close() {
 	for _, p := range b.places {
 		p.close()
 	}
+	clear(b.places)
 }
 
 const postgresEnv = "GANTRY_TEST_POSTGRES"

@@ -37,7 +37,7 @@ func (apiCmd) Help() string {
 
 // Run calls the operation and prints the answer's body, an error's included.
 func (a *apiCmd) Run(ctx context.Context, io *stdio) error {
-	c, err := a.open()
+	c, err := a.open(io)
 	if err != nil {
 		return err
 	}

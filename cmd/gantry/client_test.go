@@ -104,6 +104,7 @@ func TestErrorsNameTheNextStep(t *testing.T) {
 	require.Contains(t, errs, "gantry login")
 	code, _, errs = command(t, "", "session", "list", "--url", "http://127.0.0.1:1", "--key", "k", "--org", "o")
 	require.Equal(t, exitUsage, code)
+	require.Contains(t, errs, "; trying again\n", "nobody waits without knowing for what")
 	require.Contains(t, errs, "is the server running?")
 	code, _, errs = command(t, "", "session", "list", "--url", "http://127.0.0.1:1")
 	require.Equal(t, exitUsage, code)
@@ -153,6 +154,7 @@ func TestShowOfASessionThatWaitsSaysWhereTheReasonIs(t *testing.T) {
 	for status, why := range map[string]bool{
 		`"running","status_detail":"waiting_for_user"`: true, `"error"`: true, `"suspended","status_detail":"usage_limit_exceeded"`: true,
 		`"running","status_detail":"finished"`: false, `"running","status_detail":"working"`: false, `"exit"`: false,
+		`"suspended","status_detail":"inactivity"`: false, // that is the reason
 	} {
 		f := serveAPI(t, map[string]http.HandlerFunc{
 			"GET /v3/organizations/org-1/sessions/abc":             says(`{"session_id":"abc","status":` + status + `}`),
@@ -225,6 +227,10 @@ func TestLoginKeepsNothingThatDoesNotWork(t *testing.T) {
 	code, _, errs = command(t, "cog_x\n", "login", "--url", f.URL, "--org", "org-7")
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, errs, "unknown organization")
+	f = serveAPI(t, map[string]http.HandlerFunc{"GET /v3/self": says(`{"principal_type":"service_user","service_user_id":"su","org_id":"org-1"}`)})
+	code, _, errs = command(t, "cog_x\n", "login", "--url", f.URL, "--org", "org-7")
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errs, "the key belongs to org-1, not to org-7")
 	path, err := profilePath()
 	require.NoError(t, err)
 	require.NoFileExists(t, path)
@@ -241,11 +247,12 @@ func TestTheOnlyOrganizationNeedsNoName(t *testing.T) {
 	code, _, errs := command(t, "", "session", "list", "--url", f.URL, "--key", "k")
 	require.Equal(t, exitOK, code, errs)
 	f = serveAPI(t, map[string]http.HandlerFunc{
-		"GET /v3/self": self, "GET /v3/enterprise/organizations": says(`{"items":[{"org_id":"a"},{"org_id":"b"}]}`),
+		"GET /v3/self": self, "GET /v3/enterprise/organizations": says(`{"items":[{"org_id":"a"},{"org_id":"b","name":"Team"}]}`),
 	})
 	code, _, errs = command(t, "", "session", "list", "--url", f.URL, "--key", "k")
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, errs, "--org")
+	require.Contains(t, errs, "\n  b  Team")
 }
 
 func TestDrainFindsTheWorkerByNameOrTheOnlyOne(t *testing.T) {

@@ -119,6 +119,9 @@ func (l *loginCmd) Run(ctx context.Context, io *stdio) error {
 	if err != nil {
 		io.note("no organization is kept: %v", err)
 	}
+	if self.OrgID != "" && org != self.OrgID {
+		return fmt.Errorf("the key belongs to %s, not to %s: leave --org, GANTRY_ORG and DEVIN_ORG_ID out", self.OrgID, org)
+	}
 	if l.Org != "" {
 		// A key may be good for an organization and not for its sessions, so only one that isn't there is refused.
 		if _, err := c.ListSessions(ctx, org, client.ListSessions{First: 1}); client.StatusOf(err) == 404 {

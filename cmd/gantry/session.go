@@ -34,7 +34,7 @@ func (l *sessionListCmd) Run(ctx context.Context, io *stdio) error {
 	if l.First < 1 {
 		return errors.New("--first must be 1 or more")
 	}
-	c, org, err := l.openOrg(ctx)
+	c, org, err := l.openOrg(ctx, io)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ type sessionShowCmd struct {
 
 // Run shows one session with its structured output and attachments.
 func (s *sessionShowCmd) Run(ctx context.Context, io *stdio) error {
-	c, org, err := s.openOrg(ctx)
+	c, org, err := s.openOrg(ctx, io)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func showSession(io *stdio, s client.Session, files []client.Attachment) {
 	if text := pretty(s.StructuredOutput); text != "" {
 		io.printf("output\n%s\n", indent(text, "  "))
 	}
-	if e := (ending{session: s}); stopped(s.Status, s.StatusDetail) && e.code() != exitOK && e.code() != exitTerminated {
+	if e := (ending{session: s}); stopped(s.Status, s.StatusDetail) && e.code() != exitOK && e.code() != exitTerminated && s.StatusDetail != "inactivity" {
 		io.printf("\nwhy: gantry session follow %s\n", s.SessionID)
 	}
 }
@@ -138,7 +138,7 @@ type sessionFollowCmd struct {
 
 // Run follows a session. With --json every event is one line.
 func (f *sessionFollowCmd) Run(ctx context.Context, io *stdio) error {
-	c, org, err := f.openOrg(ctx)
+	c, org, err := f.openOrg(ctx, io)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ type sessionWaitCmd struct {
 
 // Run waits and prints the session.
 func (w *sessionWaitCmd) Run(ctx context.Context, io *stdio) error {
-	c, org, err := w.openOrg(ctx)
+	c, org, err := w.openOrg(ctx, io)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (m *sessionMessageCmd) Run(ctx context.Context, io *stdio) error {
 	if err != nil {
 		return err
 	}
-	c, org, err := m.openOrg(ctx)
+	c, org, err := m.openOrg(ctx, io)
 	if err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ type sessionStopCmd struct {
 
 // Run terminates a session; again is harmless.
 func (s *sessionStopCmd) Run(ctx context.Context, io *stdio) error {
-	c, org, err := s.openOrg(ctx)
+	c, org, err := s.openOrg(ctx, io)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (s *sessionCreateCmd) Run(ctx context.Context, io *stdio) error {
 	if err != nil {
 		return err
 	}
-	c, org, err := s.openOrg(ctx)
+	c, org, err := s.openOrg(ctx, io)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,11 @@ func repository(ctx context.Context, io *stdio, c *client.Client, repo string) (
 		got, err = c.AddRepository(ctx, r)
 	}
 	switch client.StatusOf(err) {
-	case 400, 403, 422:
+	case 403:
+		return "", fmt.Errorf("--repo %s: this key may not list repositories: %w\n"+
+			"  Have it listed on the server's machine with `gantry admin repo add %s %s`, and name it with --repo %s",
+			repo, err, r.Name, r.URL, r.Name)
+	case 400, 422:
 		return "", fmt.Errorf("--repo %s: %w\n"+
 			"  Start the server with --repo-root %s, or register it on the server's machine: gantry admin repo add %s %s",
 			repo, err, filepath.Dir(root), r.Name, r.URL)

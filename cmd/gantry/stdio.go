@@ -25,6 +25,14 @@ func (s *stdio) note(format string, args ...any) {
 	_, _ = fmt.Fprintln(s.err, clean(fmt.Sprintf(format, args...))) // nowhere to say that stderr is gone
 }
 
+// aside is a note that may come while a moving line stands on the terminal: it takes the line's place, and the line comes again below.
+func (s *stdio) aside(text string) {
+	if s.terminal && isTerminal(s.err) {
+		_, _ = io.WriteString(s.err, "\r\x1b[K") // as for a note
+	}
+	s.note("%s", text)
+}
+
 // json prints a value for scripts: one line, or indented and cleaned for a person.
 func (s *stdio) json(v any) error {
 	var b bytes.Buffer

@@ -27,7 +27,7 @@ type target struct {
 }
 
 // open fills the target from the profile and makes the client.
-func (t *target) open() (*client.Client, error) {
+func (t *target) open(io *stdio) (*client.Client, error) {
 	p, err := readProfile()
 	if err != nil {
 		return nil, err
@@ -49,7 +49,9 @@ func (t *target) open() (*client.Client, error) {
 	if t.Key.IsZero() {
 		return nil, fmt.Errorf("no key for %s: run `gantry login --url %s`, or set GANTRY_KEY", t.URL, t.URL)
 	}
-	return client.New(client.Options{URL: t.URL, Key: t.Key, UserAgent: "gantry/" + version()})
+	return client.New(client.Options{URL: t.URL, Key: t.Key, UserAgent: "gantry/" + version(), Waiting: func(err error) {
+		io.aside("gantry: " + err.Error() + "; trying again")
+	}})
 }
 
 // organization gives the organization to act in: the one named, the key's own, or the only one there is.
@@ -68,15 +70,27 @@ func (t *target) organization(ctx context.Context, c *client.Client) (string, er
 	if err != nil && client.StatusOf(err) != 403 {
 		return "", explain(err)
 	}
-	if len(orgs.Items) != 1 {
-		return "", errors.New("the key is good for several organizations: name one with --org or GANTRY_ORG")
+	if len(orgs.Items) == 1 {
+		return orgs.Items[0].OrgID, nil
 	}
-	return orgs.Items[0].OrgID, nil
+	if len(orgs.Items) == 0 {
+		return "", errors.New("no organization is named: give --org, GANTRY_ORG or `gantry login --org`")
+	}
+	const most = 10
+	lines := []string{"the key is good for several organizations: name one with --org, GANTRY_ORG or `gantry login --org`"}
+	for i, o := range orgs.Items {
+		if i == most {
+			lines = append(lines, "…")
+			break
+		}
+		lines = append(lines, o.OrgID+"  "+o.Name)
+	}
+	return "", errors.New(strings.Join(lines, "\n  "))
 }
 
 // openOrg is open and organization in one.
-func (t *target) openOrg(ctx context.Context) (*client.Client, string, error) {
-	c, err := t.open()
+func (t *target) openOrg(ctx context.Context, io *stdio) (*client.Client, string, error) {
+	c, err := t.open(io)
 	if err != nil {
 		return nil, "", err
 	}

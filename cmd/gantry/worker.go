@@ -147,7 +147,7 @@ type workerDrainCmd struct {
 
 // Run asks the server, which tells the worker with its next report.
 func (d *workerDrainCmd) Run(ctx context.Context, io *stdio) error {
-	c, err := d.open()
+	c, err := d.open(io)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"gantry/internal/platform/clock"
@@ -30,6 +31,8 @@ type Options struct {
 	UserAgent string
 	// Transport is http.DefaultTransport when nil.
 	Transport http.RoundTripper
+	// Waiting is told why a call is made again, once until one has succeeded. It may be nil.
+	Waiting func(error)
 	// MaxWait bounds how long one call waits between its tries, all tries together; default 30 s.
 	MaxWait time.Duration
 }
@@ -41,6 +44,8 @@ type Client struct {
 	userAgent string
 	http      *http.Client
 	maxWait   time.Duration
+	waiting   func(error)
+	told      atomic.Bool
 }
 
 // New checks the address; it doesn't dial.
@@ -54,6 +59,7 @@ func New(o Options) (*Client, error) {
 		key:       o.Key,
 		userAgent: o.UserAgent,
 		maxWait:   o.MaxWait,
+		waiting:   o.Waiting,
 		// No redirect carries the key on: Go drops it when the host changes, and downloads don't need it.
 		http: &http.Client{Transport: o.Transport},
 	}
@@ -113,6 +119,9 @@ func (c *Client) Send(ctx context.Context, r Request) (*http.Response, error) {
 	var waited time.Duration
 	for try := 0; ; try++ {
 		res, err := c.once(ctx, r)
+		if err == nil {
+			c.told.Store(false)
+		}
 		if err == nil || ctx.Err() != nil {
 			return res, err
 		}
@@ -121,6 +130,9 @@ func (c *Client) Send(ctx context.Context, r Request) (*http.Response, error) {
 			return nil, err
 		}
 		waited += wait
+		if c.waiting != nil && !c.told.Swap(true) {
+			c.waiting(err)
+		}
 		if !clock.Sleep(ctx, wait) {
 			return nil, ctx.Err()
 		}

@@ -85,6 +85,28 @@ func TestWhatWasNotProcessedIsSentAgainWithTheSameIdempotencyKey(t *testing.T) {
 	}
 }
 
+func TestWhoeverWaitsIsToldWhyOnceUntilACallSucceeds(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if n.Add(1)%3 != 0 { // each call needs three tries
+			w.Header().Set("Retry-After", "0.01")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprint(w, `{}`)
+	}))
+	t.Cleanup(srv.Close)
+	var told []int
+	c, err := client.New(client.Options{URL: srv.URL, Waiting: func(err error) { told = append(told, client.StatusOf(err)) }})
+	require.NoError(t, err)
+	for range 2 {
+		_, err = c.Self(t.Context())
+		require.NoError(t, err)
+	}
+	require.Equal(t, []int{503, 503}, told)
+}
+
 func TestARetryThatWouldTakeTooLongIsLeftToTheCaller(t *testing.T) {
 	t.Parallel()
 	var n atomic.Int32

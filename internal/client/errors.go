@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -55,8 +56,14 @@ type ConnectError struct {
 	cause error
 }
 
-// Error says where nobody answered.
-func (e *ConnectError) Error() string { return "no answer from " + e.URL + ": " + e.cause.Error() }
+// Error says where nobody answered. What net/http adds is the whole address once more.
+func (e *ConnectError) Error() string {
+	cause := e.cause
+	if u, ok := errors.AsType[*url.Error](cause); ok {
+		cause = u.Err
+	}
+	return "no answer from " + e.URL + ": " + cause.Error()
+}
 
 // Unwrap gives the cause.
 func (e *ConnectError) Unwrap() error { return e.cause }

@@ -70,7 +70,7 @@ func (c *Client) Follow(ctx context.Context, org, session string, seq int64) ite
 }
 
 const (
-	maxReconnects = 60 // in a row without an event in between; with reconnectAfter about two minutes
+	maxReconnects = 60 // in a row without an event in between; with what Send tries by itself about eight minutes
 	// silence ends a connection on which not even a keep-alive came; the server sends one every 15 s.
 	silence = 45 * time.Second
 )

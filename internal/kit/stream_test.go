@@ -158,6 +158,43 @@ func TestAStreamEndsWithItsKeyItsPermissionAndItsServer(t *testing.T) {
 	}
 }
 
+func TestAStreamThatLooksOftenAndFindsNothingKeepsItsConnection(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(o *kit.Options) { o.KeepAlive = 50 * time.Millisecond })
+	kit.RegisterStream(h.api, kit.Op{Operation: huma.Operation{OperationID: "look", Method: http.MethodGet, Path: "/v3/look"}, AnyPrincipal: true},
+		func(context.Context, access.Subject, *struct{}) (kit.StreamFunc, error) {
+			return func(_ context.Context, st *kit.Stream) error {
+				for {
+					if err := st.Flush(); err != nil {
+						return err
+					}
+					if err := st.Wait(nil, 2*time.Millisecond); err != nil {
+						return err
+					}
+				}
+			}, nil
+		})
+	srv := httptest.NewServer(h.kit.Router())
+	t.Cleanup(func() { h.kit.Close(); srv.Close() })
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/v3/look", nil)
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "Bearer a")
+	res, err := srv.Client().Do(r)
+	require.NoError(t, err)
+	defer func() { _ = res.Body.Close() }()
+	require.Equal(t, ": keep-alive\n", next(t, bufio.NewReader(res.Body)))
+}
+
+func TestAPanicApartIsTheCallersOwn(t *testing.T) {
+	t.Parallel()
+	require.PanicsWithValue(t, "boom", func() {
+		_, _ = kit.Apart(func() (int, error) { panic("boom") })
+	})
+	n, err := kit.Apart(func() (int, error) { return 7, context.Canceled })
+	require.Equal(t, 7, n)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
 func TestASilentStreamKeepsItsConnection(t *testing.T) {
 	t.Parallel()
 	s := newStream(t, func(o *kit.Options) { o.KeepAlive = 5 * time.Millisecond })

@@ -143,7 +143,7 @@ func (v *Service) budgetRunTx(ctx context.Context, tx *db.Tx, s *Session, evs []
 		ack.Stop = true
 		evs = s.add(evs, now.UnixMilli(), EventLimit, LimitData{Limit: limit, ACUs: s.ACUs(), Scope: "session"})
 		return v.suspendTx(ctx, tx, s, evs, now, LimitReached,
-			fmt.Sprintf("the limit of %d ACUs for one run is used up; a new message grants another run", limit))
+			fmt.Sprintf("the limit of %d ACU for one run is used up; a new message grants another run", limit))
 	}
 	limits, err := v.Orgs.LimitsTx(ctx, tx, s.OrgID)
 	if err != nil || limits.Cycle == nil {

@@ -63,7 +63,7 @@ func (v *Service) List(ctx context.Context, who access.Subject, f Filter, r page
 		}
 	}
 	query, args := f.query(r)
-	rows, err := db.All(ctx, v.DB.Reader(), scan, query, args...)
+	rows, err := db.All(ctx, v.DB.Reader(), newScan(), query, args...)
 	if err != nil {
 		return none, err
 	}

@@ -17,33 +17,52 @@ const columns = `session_id, org_id, title, status, status_detail, status_reason
 	metered_at, interval_start, idle_since, turn_command, last_seq, last_command, acked_command, num_user_messages,
 	num_devin_messages, ended_at, outpost_id`
 
-func scan(r db.Scanner) (*Session, error) {
-	var s Session
-	var title, detail, reason, user, service, playbook, childPlaybook, parent, schedule, automation sql.NullString
-	var category, subcategory, mode, platform, output, schema sql.NullString
-	var children, tags, repos, links, prs string
-	var created, updated int64
-	var limit, metered, start, idle, turn, ended sql.NullInt64
-	err := r.Scan(&s.ID, &s.OrgID, &title, &s.State.Status, &detail, &reason, &created, &updated, &user, &service,
-		&playbook, &childPlaybook, &parent, &children, &schedule, &automation, &s.Origin, &category, &subcategory,
-		&mode, &platform, &s.Agent, &tags, &repos, &links, &prs, &s.Archived, &s.Resumable, &s.BypassApproval,
-		&output, &schema, &s.OutputRequired, &limit, &s.ACUMicros, &s.RunACUMicros,
-		&metered, &start, &idle, &turn, &s.LastSeq, &s.LastCommand, &s.AckedCommand, &s.UserMessages,
-		&s.DevinMessages, &ended, &s.OutpostID)
-	if err != nil {
-		return nil, err
+// scan reads one session.
+func scan(r db.Scanner) (*Session, error) { return newScan()(r) }
+
+// scanned is what a row is read into. Its columns are those of the constant above, in their order.
+type scanned struct {
+	Session
+	title, detail, reason, user, service, playbook, childPlaybook, parent, schedule, automation sql.NullString
+	category, subcategory, mode, platform, output, schema                                       sql.NullString
+	children, tags, repos, links, prs                                                           string
+	created, updated                                                                            int64
+	limit, metered, start, idle, turn, ended                                                    sql.NullInt64
+}
+
+// newScan gives a scan for the rows of one query: they share one place to be read into, which saves an allocation for each column.
+func newScan() func(r db.Scanner) (*Session, error) {
+	v := &scanned{}
+	into := []any{
+		&v.ID, &v.OrgID, &v.title, &v.State.Status, &v.detail, &v.reason, &v.created, &v.updated, &v.user, &v.service,
+		&v.playbook, &v.childPlaybook, &v.parent, &v.children, &v.schedule, &v.automation, &v.Origin, &v.category, &v.subcategory,
+		&v.mode, &v.platform, &v.Agent, &v.tags, &v.repos, &v.links, &v.prs, &v.Archived, &v.Resumable, &v.BypassApproval,
+		&v.output, &v.schema, &v.OutputRequired, &v.limit, &v.ACUMicros, &v.RunACUMicros,
+		&v.metered, &v.start, &v.idle, &v.turn, &v.LastSeq, &v.LastCommand, &v.AckedCommand, &v.UserMessages,
+		&v.DevinMessages, &v.ended, &v.OutpostID,
 	}
-	s.Title, s.State.Detail, s.Reason = title.String, Detail(detail.String), reason.String
-	s.CreatedAt, s.UpdatedAt = db.Time(created), db.Time(updated)
-	s.UserID, s.ServiceUserID, s.PlaybookID, s.ChildPlaybookID = user.String, service.String, playbook.String, childPlaybook.String
-	s.ParentID, s.ScheduleID, s.AutomationID = parent.String, schedule.String, automation.String
-	s.Category, s.Subcategory, s.Mode, s.Platform = category.String, subcategory.String, mode.String, platform.String
-	s.Output, s.OutputSchema = raw(output), raw(schema)
-	s.MaxACU, s.TurnCommand = limit.Int64, turn.Int64
-	s.MeteredAt, s.IntervalStart, s.IdleSince = db.NullTime(metered), db.NullTime(start), db.NullTime(idle)
-	s.EndedAt = db.NullTime(ended)
-	return &s, errors.Join(list(children, &s.ChildIDs), list(tags, &s.Tags), list(repos, &s.Repos), list(links, &s.Links),
-		list(prs, &s.PullRequests))
+	return func(r db.Scanner) (*Session, error) {
+		if err := r.Scan(into...); err != nil {
+			return nil, err
+		}
+		return v.session()
+	}
+}
+
+// session copies the row out.
+func (v *scanned) session() (*Session, error) {
+	s := v.Session
+	s.Title, s.State.Detail, s.Reason = v.title.String, Detail(v.detail.String), v.reason.String
+	s.CreatedAt, s.UpdatedAt = db.Time(v.created), db.Time(v.updated)
+	s.UserID, s.ServiceUserID, s.PlaybookID, s.ChildPlaybookID = v.user.String, v.service.String, v.playbook.String, v.childPlaybook.String
+	s.ParentID, s.ScheduleID, s.AutomationID = v.parent.String, v.schedule.String, v.automation.String
+	s.Category, s.Subcategory, s.Mode, s.Platform = v.category.String, v.subcategory.String, v.mode.String, v.platform.String
+	s.Output, s.OutputSchema = raw(v.output), raw(v.schema)
+	s.MaxACU, s.TurnCommand = v.limit.Int64, v.turn.Int64
+	s.MeteredAt, s.IntervalStart, s.IdleSince = db.NullTime(v.metered), db.NullTime(v.start), db.NullTime(v.idle)
+	s.EndedAt = db.NullTime(v.ended)
+	return &s, errors.Join(list(v.children, &s.ChildIDs), list(v.tags, &s.Tags), list(v.repos, &s.Repos), list(v.links, &s.Links),
+		list(v.prs, &s.PullRequests))
 }
 
 func raw(s sql.NullString) json.RawMessage {

@@ -168,7 +168,7 @@ func (t *turn) runBlock(ctx context.Context, b Block, n int, res *result) (v ver
 	*res = t.shell.run(ctx, b.Script, t.schema != nil && n == st.Blocks, func(text string) {
 		_ = t.tool(open, update{ToolCallID: tool, Meta: &acp.Meta{Gantry: &acp.GantryMeta{OutputDelta: text}}})
 	})
-	if err := t.tool(open, finished(tool, *res, ctx.Err() != nil)); err != nil {
+	if err := t.tool(open, finished(tool, *res, ctx.Err() != nil && res.failed())); err != nil {
 		// The client is gone and the block was killed because of it: it stays on record as interrupted.
 		return verdict{acp.OutcomeCancelled, "The connection ended."}, true
 	}
@@ -177,6 +177,8 @@ func (t *turn) runBlock(ctx context.Context, b Block, n int, res *result) (v ver
 		return verdict{acp.OutcomeFailed, sentence(n, st.Blocks, title, "ended, but that can't be kept: "+err.Error(), st.CWD)}, true
 	}
 	switch {
+	case ctx.Err() != nil && !res.failed():
+		return verdict{acp.OutcomeCancelled, sentence(n, st.Blocks, title, "ended with exit status 0 before the turn was cancelled", st.CWD)}, true
 	case ctx.Err() != nil:
 		return verdict{acp.OutcomeCancelled, sentence(n, st.Blocks, title, "was cancelled", st.CWD)}, true
 	case res.failed():
