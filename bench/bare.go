@@ -69,7 +69,7 @@ func bareMain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(l.Addr())
+	_, _ = fmt.Fprintln(os.Stdout, l.Addr()) // whoever started this is gone otherwise
 	server := http.Server{Handler: router, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -200,7 +200,7 @@ func (s *bare) create(w http.ResponseWriter, r *http.Request) error {
 	at := s.clock.Millis()
 	out := bareSession{
 		SessionID: id.Session(), Status: "new", Title: &in.Title, Tags: in.Tags, OrgID: s.org, CreatedAt: now.Unix(), UpdatedAt: now.Unix(),
-		ServiceUserID: text("bench"), Origin: text("api"), PullRequests: []barePull{}, ChildSessionIDs: []string{},
+		ServiceUserID: new("bench"), Origin: new("api"), PullRequests: []barePull{}, ChildSessionIDs: []string{},
 	}
 	if out.Tags == nil {
 		out.Tags = []string{}

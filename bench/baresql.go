@@ -46,6 +46,8 @@ const (
 )
 
 // bareList is the list's statement: the same columns under the table's alias.
+//
+//nolint:gosec // constants of this file
 var bareList = `SELECT s.` + strings.Join(strings.FieldsFunc(bareColumns, func(r rune) bool { return strings.ContainsRune(", \n\t", r) }), ", s.") +
 	` FROM sessions s WHERE s.org_id = $1 AND s.is_archived = $2 ORDER BY s.created_at DESC, s.session_id DESC LIMIT $3`
 
@@ -139,5 +141,3 @@ func null(s sql.NullString) *string {
 	}
 	return &s.String
 }
-
-func text(s string) *string { return &s }

@@ -20,13 +20,14 @@ func (b *bench) buildImports(ctx context.Context, out string) error {
 	if err != nil {
 		return fmt.Errorf("go list: %w", err)
 	}
-	source := "package main\n\nimport (\n\t\"time\"\n"
+	var source strings.Builder
+	source.WriteString("package main\n\nimport (\n\t\"time\"\n")
 	for p := range strings.FieldsSeq(string(list)) {
-		source += "\t_ \"" + p + "\"\n"
+		source.WriteString("\t_ \"" + p + "\"\n")
 	}
-	source += ")\n\nfunc main() { time.Sleep(time.Hour) }\n"
+	source.WriteString(")\n\nfunc main() { time.Sleep(time.Hour) }\n")
 	file := filepath.Join(b.dir, "imports.go")
-	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(source.String()), 0o600); err != nil {
 		return err
 	}
 	// The overlay puts it inside the module, where it may import internal packages.

@@ -110,10 +110,12 @@ func (l load) connection(ctx context.Context, n int, sent *atomic.Int64) ([]floa
 			return took, err
 		}
 		if res.StatusCode != http.StatusOK {
-			text, _ := io.ReadAll(io.LimitReader(res.Body, 500))
+			text, _ := io.ReadAll(io.LimitReader(res.Body, 500)) // it only explains
+			_ = res.Body.Close()
 			return took, fmt.Errorf("status %d: %s", res.StatusCode, text)
 		}
-		if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		_, err = io.Copy(io.Discard, res.Body)
+		if err := errors.Join(err, res.Body.Close()); err != nil {
 			return took, err
 		}
 		took = append(took, float64(c.Since(begun).Microseconds())/1000)

@@ -71,7 +71,7 @@ func main() {
 	err := run(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: "+err.Error())
-		os.Exit(1) //nolint:gocritic // nothing is left to stop
+		os.Exit(1)
 	}
 }
 

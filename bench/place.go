@@ -104,8 +104,10 @@ func (p *place) serve(ctx context.Context, args ...string) (c *child, addr strin
 	if err != nil {
 		return nil, "", err
 	}
-	args = append([]string{"serve", "--data", p.data, "--database", p.url, "--listen", addr, "--requests-in-flight", "1000",
-		"--streams-in-flight", "10000"}, args...)
+	args = append([]string{
+		"serve", "--data", p.data, "--database", p.url, "--listen", addr, "--requests-in-flight", "1000",
+		"--streams-in-flight", "10000",
+	}, args...)
 	c, err = p.b.start(ctx, "gantry-"+p.engine, p.b.gantry, args...)
 	if err != nil {
 		return nil, "", err
@@ -208,6 +210,9 @@ func (p *place) serviceUser(ctx context.Context) error {
 	return err
 }
 
+// plain is for requests of the bench itself, to its own servers.
+var plain = &http.Client{Timeout: time.Minute}
+
 // call is one request of the bench itself.
 func call(ctx context.Context, method, url, key string, body, into any) error {
 	text, err := json.Marshal(body)
@@ -223,7 +228,7 @@ func call(ctx context.Context, method, url, key string, body, into any) error {
 	}
 	r.Header.Set("Authorization", "Bearer "+key)
 	r.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(r)
+	res, err := plain.Do(r)
 	if err != nil {
 		return err
 	}

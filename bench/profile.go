@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -83,7 +84,7 @@ var hots = []hot{
 
 // profile writes a profile of every hot path and prints where its time goes.
 func (b *bench) profile(ctx context.Context, dir, only, out string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // profiles are no secret
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	var page strings.Builder
@@ -97,7 +98,7 @@ func (b *bench) profile(ctx context.Context, dir, only, out string) error {
 				return fmt.Errorf("%s %s: %w", h.name, e, err)
 			}
 			text := fmt.Sprintf("### %s, %s\n\n```\n%s```\n\n", h.name, e, top)
-			fmt.Print(text)
+			_, _ = io.WriteString(os.Stdout, text)
 			page.WriteString(text)
 		}
 	}

@@ -135,7 +135,7 @@ func replacePart(path, part, text string) error {
 	if !ok || !ok2 {
 		return fmt.Errorf("%s has no part between %s and %s", path, begin, end)
 	}
-	return os.WriteFile(path, []byte(before+begin+"\n\n"+strings.TrimSpace(text)+"\n\n"+end+after), 0o644) //nolint:gosec // a page of the docs
+	return os.WriteFile(path, []byte(before+begin+"\n\n"+strings.TrimSpace(text)+"\n\n"+end+after), 0o644)
 }
 
 // pair measures ours and the baseline in turn, and gives what each said.

@@ -80,16 +80,23 @@ func (r *run) dropWaiting(before int64) (any bool) {
 }
 
 // pickUp deals with a turn that an earlier claim left in its middle. What may have been done in part is never done again by
-// itself: an agent with a memory is asked to go on, any other session waits for its user.
+// itself: an agent with a memory is asked to go on, the runbook goes on after a clean border, any other session waits for its user.
 func (r *run) pickUp() error {
 	for _, tool := range r.spec.OpenTools {
 		r.say.event(wire.EventTool, wire.ToolData{ID: tool, Status: wire.ToolInterrupted})
+	}
+	t := &turn{r: r, command: r.spec.LastCommand}
+	if len(r.spec.OpenTools) == 0 && len(r.spec.Agent.Command) == 0 && !r.anew {
+		// The runbook was broken off between two blocks, here: it knows the rest.
+		t.goOn = true
+		r.report(wire.StateWorking, "")
+		return t.run([]acp.ContentBlock{acp.ContextBlock("The turn was broken off between two blocks; go on with the rest.")})
 	}
 	if !r.spec.Agent.ResumesTurns {
 		r.report(wire.StateWaitingForUser, interruptedReason(strings.Join(r.spec.OpenTools, ", ")))
 		return r.rep.Barrier(r.ctx)
 	}
-	t := &turn{r: r, command: r.spec.LastCommand}
+	r.report(wire.StateWorking, "")
 	return t.run(r.goOn())
 }
 

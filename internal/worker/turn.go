@@ -23,7 +23,8 @@ const (
 type turn struct {
 	r       *run
 	command int64
-	retries int // of the structured output
+	retries int  // of the structured output
+	goOn    bool // the prompt asks the runbook for the blocks that a drain left
 
 	// One prompt's state.
 	result   chan promptResult
@@ -193,8 +194,8 @@ func (t *turn) exchange(prompt []acp.ContentBlock) (ending, error) {
 	defer t.forget()
 	go func(result chan<- promptResult) {
 		var meta *acp.GantryMeta
-		if r.spec.OutputSchema != nil {
-			meta = &acp.GantryMeta{OutputSchema: r.spec.OutputSchema}
+		if r.spec.OutputSchema != nil || t.goOn {
+			meta = &acp.GantryMeta{OutputSchema: r.spec.OutputSchema, GoOn: t.goOn}
 		}
 		res, err := a.client.Prompt(ctx, a.session, prompt, meta)
 		result <- promptResult{res, err}

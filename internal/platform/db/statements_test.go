@@ -77,11 +77,12 @@ func TestAKeptStatementSeesANewSchema(t *testing.T) {
 	exec(`CREATE TABLE t (a INTEGER)`)
 	exec(`INSERT INTO t (a) VALUES (1)`)
 	columns := func() int {
-		rows, err := d.Reader().QueryContext(t.Context(), `SELECT * FROM t`)
+		rows, err := d.Reader().QueryContext(t.Context(), `SELECT * FROM t`) //nolint:unqueryvet // that is what changes
 		require.NoError(t, err)
 		defer func() { require.NoError(t, rows.Close()) }()
 		names, err := rows.Columns()
 		require.NoError(t, err)
+		require.NoError(t, rows.Err())
 		return len(names)
 	}
 	require.Equal(t, 1, columns())

@@ -188,6 +188,9 @@ type GantryMeta struct {
 	OutputDelta string `json:"output_delta,omitempty"`
 	// Status, in a tool_call_update, is a status that the protocol lacks: interrupted.
 	Status string `json:"status,omitempty"`
+	// GoOn, in a prompt, has runbook run the blocks that a turn left when it was broken off between two blocks. Without any the
+	// outcome is OutcomeNothingToRun.
+	GoOn bool `json:"go_on,omitempty"`
 	// Barrier, in the client's capabilities, says that MethodBarrier is answered.
 	Barrier bool `json:"barrier,omitempty"`
 }

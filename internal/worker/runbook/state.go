@@ -22,6 +22,8 @@ type state struct {
 	Tool    string `json:"tool,omitempty"`  // its tool call
 	Running bool   `json:"running"`         // that block has not ended
 	Open    bool   `json:"open"`            // the turn has not ended
+	// Rest are the scripts after Block that a turn left when it was broken off between two blocks: they may be run yet.
+	Rest []string `json:"rest,omitempty"`
 }
 
 var validID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^rb-[0-9a-f]{16}$`) })

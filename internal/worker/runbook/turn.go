@@ -12,6 +12,9 @@ import (
 // nothingToRun is what a prompt without blocks is answered with.
 const nothingToRun = "no `sh` block found; runbook runs fenced sh blocks and has no model"
 
+// nothingLeft is what a prompt to go on is answered with when the turn wasn't broken off between two blocks.
+const nothingLeft = "The turn was interrupted; what it was doing is not repeated."
+
 // turn is one prompt at work.
 type turn struct {
 	a      *agent
@@ -21,11 +24,16 @@ type turn struct {
 	shell  shell
 	id     string // of no other turn, not even of one that died before its number was kept
 
-	offer offer
+	offer  offer
+	goesOn bool // with the blocks that an earlier turn left
+	whole  bool // the turn was cancelled between two blocks: none was cut off
 }
 
 // verdict is how a turn ended and one sentence that says why, for people.
 type verdict struct{ outcome, reason string }
+
+// at says where in the turn the blocks of a prompt begin: a turn that goes on has run some.
+type at struct{ done, of int }
 
 // update is a session/update as runbook sends it.
 type update struct {
@@ -50,13 +58,16 @@ type toolResult struct {
 	Error      string `json:"error,omitempty"`
 }
 
-func (t *turn) run(ctx context.Context, blocks []Block) (acp.PromptResult, error) {
+func (t *turn) run(ctx context.Context, blocks []Block, from at) (acp.PromptResult, error) {
 	if err := t.reportInterrupted(context.WithoutCancel(ctx)); err != nil {
 		return acp.PromptResult{}, err
 	}
 	v := verdict{acp.OutcomeNothingToRun, nothingToRun}
+	if t.goesOn {
+		v.reason = nothingLeft
+	}
 	if len(blocks) > 0 {
-		v = t.runAll(ctx, blocks)
+		v = t.runAll(ctx, blocks, from)
 	}
 	if ctx.Err() != nil && v.outcome != acp.OutcomeCancelled {
 		v = verdict{acp.OutcomeCancelled, "The turn was cancelled."}
@@ -106,7 +117,7 @@ func (t *turn) reportInterrupted(ctx context.Context) error {
 
 // close notes that the turn has ended.
 func (t *turn) close() error {
-	if !t.s.state.Open {
+	if !t.s.state.Open && t.s.state.Rest == nil {
 		return nil
 	}
 	t.s.state.Open, t.s.state.Running = false, false
@@ -118,21 +129,24 @@ func (t *turn) say(ctx context.Context, text string) error {
 	return t.peer.Update(ctx, t.s.id, update{SessionUpdate: acp.UpdateAgentMessage, Content: &b})
 }
 
-// runAll runs the blocks until one fails.
-func (t *turn) runAll(ctx context.Context, blocks []Block) verdict {
+// runAll runs the blocks until one fails. What a cancel leaves between two blocks is kept.
+func (t *turn) runAll(ctx context.Context, blocks []Block, from at) verdict {
 	st := &t.s.state
-	st.Turn, st.Blocks, st.Block = st.Turn+1, len(blocks), 0
+	st.Turn, st.Blocks, st.Block, st.Rest = st.Turn+1, from.of, from.done, nil
 	if t.schema != nil {
 		t.offer = begin(t.a.structured)
 	}
 	var last result
 	for i, b := range blocks {
-		if v, done := t.runBlock(ctx, b, i+1, &last); done {
+		n := from.done + i + 1
+		v, done := t.runBlock(ctx, b, n, &last)
+		if done {
+			t.keepRest(v, blocks[min(len(blocks), max(0, st.Block-from.done)):])
 			return v
 		}
 	}
-	reason := fmt.Sprintf("Ran %d of %d blocks in %s; every one ended with exit status 0.", len(blocks), len(blocks), st.CWD)
-	if len(blocks) == 1 {
+	reason := fmt.Sprintf("Ran %d of %d blocks in %s; every one ended with exit status 0.", st.Blocks, st.Blocks, st.CWD)
+	if st.Blocks == 1 {
 		reason = fmt.Sprintf("Ran 1 of 1 block in %s; it ended with exit status 0.", st.CWD)
 	}
 	if t.schema != nil {
@@ -143,6 +157,16 @@ func (t *turn) runAll(ctx context.Context, blocks []Block) verdict {
 		reason += said
 	}
 	return verdict{acp.OutcomeFinished, reason}
+}
+
+// keepRest remembers the blocks after the last one that ran when the turn was cancelled between two blocks.
+func (t *turn) keepRest(v verdict, rest []Block) {
+	if v.outcome != acp.OutcomeCancelled || !t.whole {
+		return
+	}
+	for _, b := range rest {
+		t.s.state.Rest = append(t.s.state.Rest, b.Script)
+	}
 }
 
 // runBlock runs one block, the n-th. done says that the turn ends with the verdict.
@@ -158,7 +182,8 @@ func (t *turn) runBlock(ctx context.Context, b Block, n int, res *result) (v ver
 		err = ctx.Err()
 	}
 	if err != nil {
-		st.Running = false
+		st.Running, st.Block = false, n-1
+		t.whole = ctx.Err() != nil
 		return t.notStarted(ctx, b, n, tool, err), true
 	}
 
@@ -178,6 +203,7 @@ func (t *turn) runBlock(ctx context.Context, b Block, n int, res *result) (v ver
 	}
 	switch {
 	case ctx.Err() != nil && !res.failed():
+		t.whole = true
 		return verdict{acp.OutcomeCancelled, sentence(n, st.Blocks, title, "ended with exit status 0 before the turn was cancelled", st.CWD)}, true
 	case ctx.Err() != nil:
 		return verdict{acp.OutcomeCancelled, sentence(n, st.Blocks, title, "was cancelled", st.CWD)}, true
