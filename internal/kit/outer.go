@@ -39,6 +39,14 @@ func (k *Kit) outer(next http.Handler) http.Handler {
 	})
 }
 
+// logLevel keeps what machines ask all day, claims, reports and heartbeats that went well, out of a log that people read.
+func (c *call) logLevel() slog.Level {
+	if c.op != nil && (c.op.decl.Worker || c.op.decl.Connect) && c.w.status < http.StatusBadRequest {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
 // finish answers a panic with 500 and writes the access log: no bodies, and of the query only what the operation declares. The rest
 // may be a credential that somebody put there by mistake, and on a public operation a signature.
 func (k *Kit) finish(c *call, query string) {
@@ -55,13 +63,13 @@ func (k *Kit) finish(c *call, query string) {
 	if c.op != nil {
 		route = c.op.path
 	}
-	if k.log.Enabled(c, slog.LevelInfo) {
+	if level := c.logLevel(); k.log.Enabled(c, level) {
 		if query != "" && c.query == "" {
 			query = "***"
 		} else {
 			query = c.query
 		}
-		k.log.LogAttrs(c, slog.LevelInfo, "request",
+		k.log.LogAttrs(c, level, "request",
 			slog.String("method", c.req.Method), slog.String("path", c.path), slog.String("query", query),
 			slog.Int("status", c.w.status), slog.Int64("bytes", c.w.size), slog.Int64("took_us", took.Microseconds()),
 			slog.String("remote", addrText(c.remote)), slog.String("principal", c.subject.ID), slog.String("org_id", c.org))

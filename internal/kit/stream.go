@@ -203,8 +203,11 @@ func (st *Stream) flush() error {
 	return st.rc.Flush()
 }
 
+// recheckEvery is how often a waiting stream asks whether its subject may still read. The answer comes from memory.
+const recheckEvery = time.Second
+
 // Wait returns when wake fires, when most has passed, or with ErrStreamOver. It keeps a silent connection alive with comments, and
-// asks again at each wake whether the subject may still read.
+// asks again at each wake and each second whether the subject may still read.
 func (st *Stream) Wait(wake <-chan struct{}, most time.Duration) error {
 	k := st.c.op.api.kit
 	until := st.live.Now().Add(most)
@@ -224,17 +227,22 @@ func (st *Stream) Wait(wake <-chan struct{}, most time.Duration) error {
 		if left <= 0 {
 			return st.recheck()
 		}
-		st.buf.WriteString(": keep-alive\n\n")
-		if err := st.flush(); err != nil {
-			return ErrStreamOver
+		if err := st.recheck(); err != nil {
+			return err
+		}
+		if st.live.Since(st.lastWrite) >= k.o.KeepAlive {
+			st.buf.WriteString(": keep-alive\n\n")
+			if err := st.flush(); err != nil {
+				return ErrStreamOver
+			}
 		}
 		timer.Reset(st.quiet(k.o.KeepAlive, left))
 	}
 }
 
-// quiet is how long nothing has to be said: until the next keep-alive, and no longer than left.
+// quiet is how long nothing has to be done: until the next keep-alive or recheck, and no longer than left.
 func (st *Stream) quiet(keepAlive, left time.Duration) time.Duration {
-	return min(left, max(0, keepAlive-st.live.Since(st.lastWrite)))
+	return min(left, recheckEvery, max(0, keepAlive-st.live.Since(st.lastWrite)))
 }
 
 // recheck asks whether the credential still stands and still may: a revoked key ends its streams.

@@ -96,6 +96,7 @@ type Service struct {
 	db      *db.DB
 	members *member.Service
 	o       Options
+	alive   alive
 }
 
 // New makes the service.

@@ -101,8 +101,12 @@ func (d eventDoor) page(ctx context.Context, s access.Subject, in *eventsInput) 
 // followBatch is how many events one read of a stream takes.
 const followBatch = 200
 
-// followEvery is how often a stream looks that nobody wakes.
-const followEvery = time.Second
+// A stream that nobody wakes looks by itself: soon after something came, then less and less often. A notice that was lost while its
+// listener was away wakes everybody when the listener is back.
+const (
+	followSoon = time.Second
+	followMost = 5 * time.Second
+)
 
 // follow streams events from Last-Event-ID on, without gap or repeat, until the session is over or sleeps.
 func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput) (kit.StreamFunc, error) {
@@ -121,7 +125,7 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 		wake, stop := d.s.Wake(sessionID)
 		defer stop()
 		var state session.State
-		for {
+		for look := followSoon; ; look = min(2*look, followMost) {
 			list, err := kit.Apart(func() ([]session.Event, error) { return d.s.EventsAfter(ctx, sessionID, after, followBatch) })
 			if err != nil {
 				return err
@@ -135,6 +139,9 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 			if err := st.Flush(); err != nil {
 				return err
 			}
+			if len(list) > 0 {
+				look = followSoon / 2
+			}
 			if len(list) == followBatch {
 				if err := st.Wait(wake, 0); err != nil { // a key that is revoked doesn't read on, however much there is
 					return err
@@ -147,7 +154,7 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 			if ends(state) {
 				return st.Send(kit.Event{Type: "end", Data: StreamEnd{string(state.Status), kit.NullText(string(state.Detail))}})
 			}
-			if err := st.Wait(wake, followEvery); err != nil {
+			if err := st.Wait(wake, max(look, followSoon)); err != nil {
 				return err
 			}
 		}
