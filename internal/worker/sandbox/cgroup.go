@@ -181,6 +181,9 @@ func sweepCgroup(dir string) {
 		}
 	}
 	if syscall.Rmdir(dir) != nil && exists(dir) {
+		// A predecessor that was killed while its agent was frozen leaves processes that take no signal until they are thawed.
+		signalCgroup(dir)
+		_ = writeCgroup(dir, "freezer.state", "THAWED") // only version 1's freezer has it
 		killCgroup(dir)
 		removeCgroup(dir)
 	}

@@ -20,7 +20,8 @@ type cgroup1 struct {
 	base map[string]string // controller to ours below it
 }
 
-var cgroup1Wanted = []string{"memory", "pids", "cpu", "cpuacct", "freezer"}
+// cgroup1Wanted are the hierarchies in the order in which they are swept: what is frozen must thaw before it can end.
+var cgroup1Wanted = []string{"freezer", "memory", "pids", "cpu", "cpuacct"}
 
 func openCgroup1(name string, sp *spawner) (*cgroup1, error) {
 	mounts, err := cgroupMounts()
@@ -38,7 +39,11 @@ func openCgroup1(name string, sp *spawner) (*cgroup1, error) {
 	if t.own["memory"] == "" || t.own["pids"] == "" {
 		return nil, errors.New("the memory and pids hierarchies aren't mounted")
 	}
-	for c, own := range t.own {
+	for _, c := range cgroup1Wanted {
+		own := t.own[c]
+		if own == "" {
+			continue
+		}
 		dir := filepath.Join(own, name)
 		sweepCgroup(dir)
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
@@ -55,8 +60,10 @@ func openCgroup1(name string, sp *spawner) (*cgroup1, error) {
 func (t *cgroup1) name() string { return "cgroup v1" }
 
 func (t *cgroup1) close() {
-	for _, dir := range t.base {
-		sweepCgroup(dir)
+	for _, c := range cgroup1Wanted {
+		if dir := t.base[c]; dir != "" {
+			sweepCgroup(dir)
+		}
 	}
 }
 

@@ -181,6 +181,23 @@ func TestCgroupVersion2StartsFreezesAndKills(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(v2.base, "s1"))
 }
 
+func TestASweepEndsWhatAPredecessorLeftFrozen(t *testing.T) {
+	t.Parallel()
+	s := newSandbox(t)
+	if _, ok := s.cgroups.(*cgroup1); !ok {
+		t.Skip("only version 1's freezer keeps a process from dying")
+	}
+	w, err := s.Workspace("s1")
+	require.NoError(t, err)
+	r := start(t, w, "while :; do echo x >>/work/ticks; sleep 0.01; done")
+	eventually(t, func() bool { return exists(filepath.Join(w.Dir(), "work", "ticks")) }, "it runs")
+	require.NoError(t, r.Freeze())
+	s.cgroups.close() // as the next start does, which has no hold on the processes
+	exit, err := r.Wait()
+	require.NoError(t, err)
+	require.NotEqual(t, ReasonExited, exit.Reason)
+}
+
 func TestParseCgroupsFindsTheWorkersOwnGroup(t *testing.T) {
 	t.Parallel()
 	unified := parseCgroups("25 20 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/system.slice/gantry.service\n")
