@@ -193,10 +193,7 @@ func (t *turn) exchange(prompt []acp.ContentBlock) (ending, error) {
 	t.begin()
 	defer t.forget()
 	go func(result chan<- promptResult) {
-		var meta *acp.GantryMeta
-		if r.spec.OutputSchema != nil || t.goOn {
-			meta = &acp.GantryMeta{OutputSchema: r.spec.OutputSchema, GoOn: t.goOn}
-		}
+		meta := &acp.GantryMeta{OutputSchema: r.spec.OutputSchema, Command: t.command, GoOn: t.goOn}
 		res, err := a.client.Prompt(ctx, a.session, prompt, meta)
 		result <- promptResult{res, err}
 	}(t.result)

@@ -125,7 +125,8 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 		wake, stop := d.s.Wake(sessionID)
 		defer stop()
 		var state session.State
-		for look := followSoon; ; look = min(2*look, followMost) {
+		look := followSoon
+		for {
 			list, err := kit.Apart(func() ([]session.Event, error) { return d.s.EventsAfter(ctx, sessionID, after, followBatch) })
 			if err != nil {
 				return err
@@ -140,7 +141,7 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 				return err
 			}
 			if len(list) > 0 {
-				look = followSoon / 2
+				look = followSoon
 			}
 			if len(list) == followBatch {
 				if err := st.Wait(wake, 0); err != nil { // a key that is revoked doesn't read on, however much there is
@@ -154,9 +155,10 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 			if ends(state) {
 				return st.Send(kit.Event{Type: "end", Data: StreamEnd{string(state.Status), kit.NullText(string(state.Detail))}})
 			}
-			if err := st.Wait(wake, max(look, followSoon)); err != nil {
+			if err := st.Wait(wake, look); err != nil {
 				return err
 			}
+			look = min(2*look, followMost)
 		}
 	}, nil
 }

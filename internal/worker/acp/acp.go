@@ -188,8 +188,10 @@ type GantryMeta struct {
 	OutputDelta string `json:"output_delta,omitempty"`
 	// Status, in a tool_call_update, is a status that the protocol lacks: interrupted.
 	Status string `json:"status,omitempty"`
-	// GoOn, in a prompt, has runbook run the blocks that a turn left when it was broken off between two blocks. Without any the
-	// outcome is OutcomeNothingToRun.
+	// Command, in a prompt, names the message that the turn answers.
+	Command int64 `json:"command,omitempty"`
+	// GoOn, in a prompt, has runbook run the blocks that the turn of the same Command left when it was broken off between two blocks.
+	// Without any the outcome is OutcomeNothingToRun.
 	GoOn bool `json:"go_on,omitempty"`
 	// Barrier, in the client's capabilities, says that MethodBarrier is answered.
 	Barrier bool `json:"barrier,omitempty"`

@@ -137,16 +137,21 @@ func (a *agent) prompt(ctx context.Context, peer *acp.Peer, p acp.PromptParams) 
 		a: a, s: s, peer: peer, schema: schema, id: newID(),
 		shell: shell{dir: s.state.CWD, scratch: filepath.Join(a.home, ".gantry-runbook", s.id), clock: a.clock},
 	}
-	if p.Meta != nil && p.Meta.Gantry != nil && p.Meta.Gantry.GoOn {
-		t.goesOn = true
-		return t.run(ctx, rest(s.state), at{s.state.Block, s.state.Blocks})
+	if p.Meta != nil && p.Meta.Gantry != nil {
+		t.command, t.goesOn = p.Meta.Gantry.Command, p.Meta.Gantry.GoOn
+	}
+	if t.goesOn {
+		return t.run(ctx, rest(s.state, t.command), at{s.state.Block, s.state.Blocks})
 	}
 	blocks := blocksOf(p.Prompt)
 	return t.run(ctx, blocks, at{0, len(blocks)})
 }
 
-// rest are the blocks that a turn left when it was broken off between two of them.
-func rest(st state) []Block {
+// rest are the blocks that a message's turn left when it was broken off between two of them.
+func rest(st state, command int64) []Block {
+	if st.Command != command {
+		return nil
+	}
 	blocks := make([]Block, len(st.Rest))
 	for i, script := range st.Rest {
 		blocks[i] = Block{Script: script}

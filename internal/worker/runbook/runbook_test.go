@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -406,4 +407,42 @@ func TestASchemaGivenWithTheSessionHoldsForEveryTurn(t *testing.T) {
 	require.Equal(t, "finished", p.do(`echo '{"a":1}'`))
 	require.Equal(t, "finished", p.do(`echo '{"a":2}'`))
 	require.Equal(t, []string{`{"a":1}`, `{"a":2}`}, p.offered)
+}
+
+func TestATurnBrokenOffBetweenTwoBlocksGoesOnForItsOwnMessageOnly(t *testing.T) {
+	t.Parallel()
+	waiting := make(chan struct{})
+	var barriers atomic.Int64
+	p := open(t, behind(func(ctx context.Context) error {
+		if barriers.Add(1) != 2 {
+			return nil
+		}
+		close(waiting)
+		<-ctx.Done()
+		return ctx.Err()
+	}))
+	done := make(chan acp.PromptResult, 1)
+	go func() {
+		done <- p.ask(fenced("echo one >> ran", "echo two >> ran", "echo three >> ran"), &acp.GantryMeta{Command: 7})
+	}()
+	<-waiting
+	require.NoError(t, p.Cancel(t.Context(), p.session))
+	<-done
+	ran := func() string {
+		b, err := os.ReadFile(filepath.Join(p.cwd, "ran"))
+		require.NoError(t, err)
+		return string(b)
+	}
+
+	outcome, _ := p.ask("", &acp.GantryMeta{Command: 8, GoOn: true}).Outcome()
+	require.Equal(t, acp.OutcomeNothingToRun, outcome)
+	require.Equal(t, "one\n", ran())
+
+	outcome, reason := p.ask("", &acp.GantryMeta{Command: 7, GoOn: true}).Outcome()
+	require.Equal(t, acp.OutcomeFinished, outcome)
+	require.Contains(t, reason, "Ran 3 of 3 blocks")
+	require.Equal(t, "one\ntwo\nthree\n", ran())
+
+	outcome, _ = p.ask("", &acp.GantryMeta{Command: 7, GoOn: true}).Outcome()
+	require.Equal(t, acp.OutcomeNothingToRun, outcome, "what has run is not left")
 }

@@ -23,7 +23,9 @@ type state struct {
 	Running bool   `json:"running"`         // that block has not ended
 	Open    bool   `json:"open"`            // the turn has not ended
 	// Rest are the scripts after Block that a turn left when it was broken off between two blocks: they may be run yet.
-	Rest []string `json:"rest,omitempty"`
+	// Command is the message whose turn that was: no other turn may run them.
+	Rest    []string `json:"rest,omitempty"`
+	Command int64    `json:"command,omitempty"`
 }
 
 var validID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^rb-[0-9a-f]{16}$`) })

@@ -24,9 +24,10 @@ type turn struct {
 	shell  shell
 	id     string // of no other turn, not even of one that died before its number was kept
 
-	offer  offer
-	goesOn bool // with the blocks that an earlier turn left
-	whole  bool // the turn was cancelled between two blocks: none was cut off
+	offer   offer
+	command int64 // the message it answers
+	goesOn  bool  // with the blocks that an earlier turn left
+	whole   bool  // the turn was cancelled between two blocks: none was cut off
 }
 
 // verdict is how a turn ended and one sentence that says why, for people.
@@ -164,6 +165,7 @@ func (t *turn) keepRest(v verdict, rest []Block) {
 	if v.outcome != acp.OutcomeCancelled || !t.whole {
 		return
 	}
+	t.s.state.Command = t.command
 	for _, b := range rest {
 		t.s.state.Rest = append(t.s.state.Rest, b.Script)
 	}
