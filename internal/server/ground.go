@@ -12,6 +12,7 @@ import (
 	"gantry/internal/platform/config"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/events"
+	"gantry/internal/platform/jobs"
 	"gantry/internal/platform/keeper"
 	"gantry/internal/platform/telemetry"
 )
@@ -25,6 +26,8 @@ type Ground struct {
 	Hub    *events.Hub
 	// Metrics is what this process measures of itself.
 	Metrics *telemetry.Metrics
+	// Jobs is where rooms name who does their background work. `gantry admin` only inserts: it runs none.
+	Jobs *jobs.Runner
 }
 
 // OpenGround opens database, keeper and blobs, migrates, and refuses a keeper that isn't the database's.

@@ -27,7 +27,12 @@ func (s *Server) queue(ctx context.Context) (telemetry.Queue, error) {
 		return q, err
 	}
 	q.Claims, q.Lost = s.Fleet.Counts()
-	q.Backlog, err = s.Sessions.Orphans(ctx)
+	orphans, err := s.Sessions.Orphans(ctx)
+	if err != nil {
+		return q, err
+	}
+	waiting, err := s.Jobs.Waiting(ctx)
+	q.Backlog = orphans + waiting
 	return q, err
 }
 

@@ -23,6 +23,7 @@ import (
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/events"
 	"gantry/internal/platform/id"
+	"gantry/internal/platform/jobs"
 	"gantry/internal/platform/keeper"
 	"gantry/internal/platform/page"
 	"gantry/internal/platform/secret"
@@ -53,6 +54,7 @@ func New(ctx context.Context, cfg *config.Serve, log *slog.Logger, o Options) (*
 	if err != nil {
 		return nil, err
 	}
+	g.Jobs = jobs.New(g.DB, log)
 	s := &Server{Ground: g, log: log, cfg: cfg}
 	if err := s.wire(ctx, o); err != nil {
 		_ = s.Close() // the first error is the one that counts
@@ -123,6 +125,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Members.Authenticator().Run(ctx) })
 	g.Go(func() error { s.Sessions.Run(ctx); return nil })
+	g.Go(func() error { s.Jobs.Run(ctx); return nil })
 	g.Go(func() error { s.sweep(ctx); return nil })
 	if s.DB.Engine() == db.Postgres {
 		g.Go(func() error { return events.NewBridge(s.Hub, s.cfg.Database, s.log).Run(ctx) })

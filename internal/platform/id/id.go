@@ -33,6 +33,7 @@ const (
 	Schedule     = "sched-"
 	GitPerm      = "git-permission-"
 	GitConn      = "git-connection-"
+	Job          = "job-"
 	Request      = "req-"
 	sessionInput = "devin-"
 )

@@ -78,7 +78,7 @@ type Queue struct {
 	Pending      int64
 	OldestMillis int64
 	Claims, Lost int64
-	Backlog      int64 // clean-up that is still to be done: live sessions of deleted organizations
+	Backlog      int64 // what is still to be done: jobs, and live sessions of deleted organizations
 }
 
 // queueTime bounds the reads of one scrape.
