@@ -144,6 +144,14 @@ func refuse(p Permission, org string) error {
 	return fault.New(fault.Forbidden, "the credential lacks the permission %s %s", p, where)
 }
 
+// RequireAdmin refuses unless the subject holds all that the built-in enterprise admin holds, by whatever role.
+func RequireAdmin(s Subject) error {
+	if s.EnterpriseScope() && s.In("").Covers(admin) {
+		return nil
+	}
+	return fault.New(fault.Forbidden, "the credential is no enterprise admin's")
+}
+
 // RequireGive refuses to hand out permissions that the giver doesn't hold (contract/behaviour.md §19.3). org is where they will
 // count, empty for the enterprise.
 func RequireGive(s Subject, what Set, org string) error {

@@ -20,11 +20,14 @@ const (
 	RoleDeepWikiOnly     = "org_deepwiki_only"
 )
 
+// admin is all there is.
+var admin = scoped(Enterprise) | scoped(Org)
+
 // Builtin gives the built-in roles (contract/behaviour.md §2.4.3). They are written to the database when it is made and brought
 // up to date at each start.
 func Builtin() []Role {
 	return slices.Clone([]Role{
-		{ID: RoleEnterpriseAdmin, Name: "Admin", Scope: Enterprise, Permissions: scoped(Enterprise) | scoped(Org), Builtin: true},
+		{ID: RoleEnterpriseAdmin, Name: "Admin", Scope: Enterprise, Permissions: admin, Builtin: true},
 		{ID: RoleEnterpriseMember, Name: "Member", Scope: Enterprise, Permissions: SetOf(ReadAccountMeta), Builtin: true},
 		{ID: RoleOrgAdmin, Name: "Organization Admin", Scope: Org, Permissions: scoped(Org), Builtin: true},
 		{ID: RoleOrgMember, Name: "Organization Member", Scope: Org, Permissions: SetOf(

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
@@ -22,6 +23,10 @@ type Version struct {
 	// Prefixes are the beginnings of its paths, such as "/v3/" and "/v3beta1/"; they also decide the form of its 404s.
 	Prefixes []string
 	Form     Form
+	// Rewrite turns an older spelling of a path into the registered one, before routing; nil is none. It gives back any other path.
+	Rewrite func(path string) string
+	// Deprecated is since when programs ought to use a newer version; zero is never. Answers say so (RFC 9745).
+	Deprecated time.Time
 	// Authenticator replaces the kit's own, for a door with credentials of its own.
 	Authenticator Authenticator
 }
@@ -33,6 +38,8 @@ type API struct {
 	auth       Authenticator
 	form       Form
 	prefixes   []string
+	rewrite    func(string) string
+	deprecated time.Time
 	operations []*operation
 }
 
@@ -47,7 +54,10 @@ func NewAPI(k *Kit, v Version) *API {
 	format := huma.Format{Marshal: marshal, Unmarshal: unmarshal}
 	cfg.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
-	a := &API{API: humachi.New(k.mux, cfg), kit: k, auth: v.Authenticator, form: v.Form, prefixes: v.Prefixes}
+	a := &API{
+		API: humachi.New(k.mux, cfg), kit: k, auth: v.Authenticator, form: v.Form, prefixes: v.Prefixes,
+		rewrite: v.Rewrite, deprecated: v.Deprecated,
+	}
 	if a.auth == nil {
 		a.auth = k.o.Authenticator
 	}

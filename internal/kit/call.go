@@ -55,6 +55,9 @@ func RequestID(ctx context.Context) string { return callOf(ctx).id }
 // Request gives the HTTP request behind an operation, for those that read the body themselves.
 func Request(ctx context.Context) *http.Request { return callOf(ctx).req }
 
+// Path is the path of the request as the client sent it, before rewrites.
+func Path(ctx context.Context) string { return callOf(ctx).path }
+
 // Org is the organization the operation is on, as its declaration finds it: `~` is resolved. Empty for the enterprise.
 func Org(ctx context.Context) string { return callOf(ctx).org }
 

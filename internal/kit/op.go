@@ -21,18 +21,21 @@ const (
 	OrgAuto OrgFrom = iota
 	// OrgQuery is the optional query parameter org_id; without it the operation is on the enterprise.
 	OrgQuery
-	// OrgCredential is the credential's own organization, as in v1; an enterprise credential names one by the query parameter org_id.
+	// OrgCredential is the credential's own organization, as in v1. An enterprise credential is refused with 403 unless it names one
+	// by the query parameter org_id (contract/legacy.md §4).
 	OrgCredential
 	orgPath
 	orgNone
 )
 
 // Op is an operation with its declaration: who may call it. Exactly these count, and a guard test refuses an operation without:
-// Any (one of these permissions is enough), Public, AnyPrincipal, Worker, Connect. Any and Worker may stand together: either is enough.
+// Any (one of these permissions is enough), Admin, Public, AnyPrincipal, Worker, Connect. Any and Worker may stand together: either
+// is enough.
 type Op struct {
 	Operation huma.Operation
 
 	Any          []access.Permission
+	Admin        bool // whoever holds all that an enterprise admin holds, as all of v2 wants it (contract/legacy.md §4)
 	Public       bool // no credential is asked for
 	AnyPrincipal bool // every service user, person and session token
 	Worker       bool // workers' keys
@@ -51,6 +54,9 @@ type Op struct {
 	Stream bool
 	// KeepCursor gives an end_cursor on the last page too, whenever the page has items (§19.11, audit logs).
 	KeepCursor bool
+	// Successor is the operation of a newer version that does the same, as "METHOD /path": a deprecated operation's answers link to it,
+	// and the migration guide lists it. Empty where there is none.
+	Successor string
 	// Upload names the file field of a multipart body that the handler reads itself from Request(ctx). Operation.MaxBodyBytes bounds it.
 	Upload string
 }
@@ -97,13 +103,13 @@ func (a *API) declare(op *Op) *operation {
 	h := &op.Operation
 	name := h.Method + " " + h.Path
 	n := 0
-	for _, set := range []bool{len(op.Any) > 0 || op.Worker, op.Public, op.AnyPrincipal, op.Connect} {
+	for _, set := range []bool{len(op.Any) > 0 || op.Worker, op.Admin, op.Public, op.AnyPrincipal, op.Connect} {
 		if set {
 			n++
 		}
 	}
 	if n != 1 {
-		panic("kit: " + name + " needs exactly one declaration: Any and Worker, Public, AnyPrincipal or Connect")
+		panic("kit: " + name + " needs exactly one declaration: Any and Worker, Admin, Public, AnyPrincipal or Connect")
 	}
 	if h.OperationID == "" || h.Hidden {
 		panic("kit: " + name + " needs an operation id and must not be hidden")
@@ -125,6 +131,16 @@ func (a *API) declare(op *Op) *operation {
 	maps.Copy(metadata, h.Metadata)
 	h.Metadata = metadata
 	extensions := map[string]any{"x-permission": o.names(), "x-credential": o.credentials()}
+	if op.Admin {
+		extensions["x-role"] = access.RoleEnterpriseAdmin
+	}
+	if op.Org == OrgCredential {
+		extensions["x-organization"] = "credential"
+	}
+	if op.Successor != "" {
+		extensions["x-v3-equivalent"] = op.Successor
+	}
+	h.Deprecated = h.Deprecated || !a.deprecated.IsZero()
 	maps.Copy(extensions, h.Extensions)
 	h.Extensions = extensions
 	h.Description = strings.TrimSpace(h.Description + "\n\n" + o.sentence())
@@ -195,7 +211,7 @@ func (o *operation) names() []string {
 // credentials is the x-credential of the document: what may stand in the Authorization header.
 func (o *operation) credentials() []string {
 	out := []string{}
-	if len(o.any) > 0 || o.decl.AnyPrincipal {
+	if len(o.any) > 0 || o.decl.AnyPrincipal || o.decl.Admin {
 		out = append(out, "principal")
 	}
 	if o.decl.Worker {
@@ -216,6 +232,8 @@ func (o *operation) sentence() string {
 		return "Needs the session's connect token."
 	case o.decl.AnyPrincipal:
 		s = "Any valid credential will do."
+	case o.decl.Admin:
+		s = "Needs an enterprise admin."
 	case len(o.any) == 0:
 		s = "Needs a worker key."
 	case len(o.any) == 1:
@@ -285,6 +303,9 @@ func (o *operation) allow(c *call) error {
 	}
 	if o.decl.AnyPrincipal {
 		return nil
+	}
+	if o.decl.Admin {
+		return access.RequireAdmin(*s)
 	}
 	if len(o.any) == 0 {
 		return forbidden("this operation needs a worker key")

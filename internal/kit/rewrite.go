@@ -24,9 +24,22 @@ var collections = map[string]bool{
 	"members": true, "service-users": true, "repositories": true, "snapshot-setup": true,
 }
 
-// rewrite turns short forms into the paths that are registered: /organizations/<collection> gets `~` for the organization, and
-// /v3beta1/x that isn't an operation of its own becomes /v3/x (contract/behaviour.md §19.5, §19.6).
+// rewrite turns short and older forms into the paths that are registered: what each version says of its own, then
+// /organizations/<collection> gets `~` for the organization, and /v3beta1/x that isn't an operation of its own becomes /v3/x
+// (contract/behaviour.md §19.5, §19.6).
 func (k *Kit) rewrite(r *http.Request) {
+	for _, a := range k.apis {
+		if a.rewrite == nil {
+			continue
+		}
+		if path := a.rewrite(r.URL.Path); path != r.URL.Path {
+			r.URL.Path = path
+			if r.URL.RawPath != "" {
+				r.URL.RawPath = a.rewrite(r.URL.RawPath)
+			}
+			return
+		}
+	}
 	if !strings.HasPrefix(r.URL.Path, "/v3") {
 		return
 	}
