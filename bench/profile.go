@@ -17,8 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"gantry/internal/platform/clock"
 	"gantry/internal/platform/config"
 	"gantry/internal/platform/secret"
@@ -159,23 +157,16 @@ func (b *bench) inProcess(ctx context.Context, engine, name string, work bool) (
 		return nil, err
 	}
 	cfg := &config.Serve{}
-	parser, err := kong.New(cfg)
-	if err != nil {
-		return nil, err
-	}
+	config.Bind(cfg) // the defaults
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	p.oursAt = l.Addr().String()
-	_, err = parser.Parse([]string{
-		"--data", p.data, "--database", p.url, "--listen", p.oursAt, "--public-url", "http://" + p.oursAt, "--no-worker",
-		"--requests-in-flight", "1000", "--streams-in-flight", "10000",
-	})
-	if err == nil {
-		err = cfg.Finish(config.Sources{})
-	}
-	if err != nil {
+	cfg.Data, cfg.Database, cfg.NoWorker = p.data, p.url, true
+	cfg.Listen.Listen, cfg.PublicURL = p.oursAt, "http://"+p.oursAt
+	cfg.RequestsInFlight, cfg.StreamsInFlight = 1000, 10000
+	if err := cfg.Finish(config.Sources{}); err != nil {
 		return nil, err
 	}
 	logFile, err := os.Create(filepath.Join(b.dir, "profiled.log"))

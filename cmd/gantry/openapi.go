@@ -1,13 +1,17 @@
 package main
 
-import "gantry/internal/server"
+import (
+	"context"
+
+	"gantry/internal/server"
+)
 
 type openapiCmd struct {
 	Which string `arg:"" name:"version" enum:"v3,gantry" help:"v3, or gantry for what the contract lacks."`
 }
 
 // Run prints the document. It needs no server and no data.
-func (o *openapiCmd) Run(io *stdio) error {
+func (o *openapiCmd) Run(_ context.Context, io *stdio) error {
 	text, err := server.OpenAPI(o.Which)
 	if err != nil {
 		return err

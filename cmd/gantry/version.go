@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"runtime"
 	"runtime/debug"
 )
@@ -28,7 +29,7 @@ func version() string {
 type versionCmd struct{}
 
 // Run prints the version and what it was built with.
-func (versionCmd) Run(io *stdio) error {
+func (versionCmd) Run(_ context.Context, io *stdio) error {
 	io.printf("gantry %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
 }

@@ -30,6 +30,9 @@ type Subject struct {
 	Email   string // people only
 	KeyID   string
 	KeyName string
+	// KeyForm says what sort of key it is, KeyOrg which organization an older key was made in.
+	KeyForm KeyForm
+	KeyOrg  string
 	// OrgID is the organization that the credential is bound to, empty for one of enterprise scope.
 	OrgID string
 	// SessionID belongs to SessionToken, Outposts and WorkerOrgs to Worker (nil WorkerOrgs: every organization).
@@ -44,6 +47,22 @@ type Subject struct {
 	enterprise Set
 	everywhere Set
 	orgs       map[string]Set
+}
+
+// KeyForm is a sort of API key.
+type KeyForm string
+
+// The forms (contract/legacy.md §4). The zero value is the present one, `cog_`.
+const (
+	KeyCurrent  KeyForm = ""
+	KeyService  KeyForm = "service"  // `apk_`: an organization's
+	KeyPersonal KeyForm = "personal" // `apk_user_`: a person's in one organization
+)
+
+// Bound gives the subject with its credential bound to one organization.
+func (s Subject) Bound(orgID string) Subject {
+	s.OrgID = orgID
+	return s
 }
 
 // Grant is one role a subject holds: in one organization, or with OrgID "" for the enterprise.
@@ -102,6 +121,13 @@ func (s Subject) In(org string) Set {
 		return 0
 	}
 	return s.everywhere | s.orgs[org]
+}
+
+// MemberOf reports whether the subject holds a role of its own in an organization, whatever the role permits. Rights that count in
+// every organization make nobody a member of one.
+func (s Subject) MemberOf(org string) bool {
+	_, ok := s.orgs[org]
+	return ok && (s.OrgID == "" || s.OrgID == org)
 }
 
 // Orgs lists the organizations in which the subject holds a role of its own.

@@ -21,6 +21,38 @@ const (
 	TerminateSession        Action = "terminate_session"
 	PermissionResponse      Action = "permission_response"
 	ClaimOutpostSession     Action = "claim_outpost_session"
+
+	AddEnterpriseMember   Action = "add_enterprise_member"
+	AddMember             Action = "add_member"
+	DeleteMember          Action = "delete_member"
+	AssignRoles           Action = "assign_roles"
+	AddGroupMembership    Action = "add_group_membership"
+	UpdateGroupMembership Action = "update_group_membership"
+	DeleteGroupMembership Action = "delete_group_membership"
+	CreateServiceAPIKey     Action = "create_service_api_key"
+	CreateUserAPIKey        Action = "create_user_api_key"
+	RevokeAPIKey            Action = "revoke_enterprise_api_key"
+	RevokeAllAPIKeys        Action = "revoke_all_enterprise_api_keys"
+	CreateSecret            Action = "create_secret"
+	DeleteSecret            Action = "delete_secret"
+
+	CreateRole                Action = "create_role"
+	UpdateRole                Action = "update_role"
+	DeleteRole                Action = "delete_role"
+	CreateKnowledge Action = "create_knowledge"
+	EditKnowledge   Action = "edit_knowledge"
+	DeleteKnowledge Action = "delete_knowledge"
+	CreateFolder    Action = "create_folder"
+	UpdateFolder    Action = "update_folder"
+	DeleteFolder    Action = "delete_folder"
+	CreatePlaybook  Action = "create_playbook"
+	UpdatePlaybook  Action = "update_playbook"
+	DeletePlaybook  Action = "delete_playbook"
+
+	UpdateOrgSettings         Action = "update_org_settings"
+	UpdateEnterpriseSettings  Action = "update_enterprise_settings"
+	SetOrgGroupLimits         Action = "set_org_group_limits"
+	AcknowledgeSessionHardCap Action = "acknowledge_session_hard_cap"
 )
 
 // The actions of our own: the contract has no name for these decisions.
@@ -36,4 +68,12 @@ const (
 	DeleteOutpost    Action = "delete_outpost"
 	DrainHypervisor  Action = "drain_hypervisor"
 	ReleaseSecrets   Action = "release_session_secrets"
+
+	RegisterIdpGroup   Action = "register_idp_group"
+	UnregisterIdpGroup Action = "unregister_idp_group"
+	SyncIdpGroups      Action = "sync_idp_groups"
+	CreateSchedule   Action = "create_schedule"
+	UpdateSchedule   Action = "update_schedule"
+	DeleteSchedule   Action = "delete_schedule"
+	RotateKeeper     Action = "rotate_keeper"
 )

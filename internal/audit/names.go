@@ -54,7 +54,8 @@ var contractActions = []Action{
 // ownActions are the names of decisions for which the contract has none.
 var ownActions = []Action{
 	CreateWorkerKey, RevokeWorkerKey, AddRepository, RemoveRepository, AddAgent, UpdateAgent, RemoveAgent, CreateOutpost,
-	DeleteOutpost, DrainHypervisor,
+	DeleteOutpost, DrainHypervisor, RegisterIdpGroup, UnregisterIdpGroup, SyncIdpGroups,
+	CreateSchedule, UpdateSchedule, DeleteSchedule, RotateKeeper, ReleaseSecrets,
 }
 
 var known = func() map[Action]bool {

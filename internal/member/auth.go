@@ -66,11 +66,16 @@ var errRefused = fault.New(fault.Unauthenticated, "the credential is missing, un
 
 // Authenticate gives the subject of a bearer credential: a service user's or a person's cog_ key, or a worker's gwk_ key.
 // The address plays no part in the answer; the kit limits unknown keys by it.
-func (a *Authenticator) Authenticate(ctx context.Context, bearer string, _ netip.Addr) (access.Subject, error) {
-	worker := strings.HasPrefix(bearer, id.KeyWorker)
-	if !worker && !id.WellFormed(id.KeyService, bearer) || worker && !id.WellFormed(id.KeyWorker, bearer) {
+func (a *Authenticator) Authenticate(ctx context.Context, bearer string, remote netip.Addr) (access.Subject, error) {
+	if !id.WellFormed(id.KeyService, bearer) && !id.WellFormed(id.KeyWorker, bearer) {
 		return access.Subject{}, errRefused
 	}
+	return a.identify(ctx, bearer, remote)
+}
+
+// identify gives the subject of a well-formed key of any sort.
+func (a *Authenticator) identify(ctx context.Context, bearer string, _ netip.Addr) (access.Subject, error) {
+	worker := strings.HasPrefix(bearer, id.KeyWorker)
 	hash := sha256.Sum256([]byte(bearer))
 	if err := a.fresh(ctx); err != nil {
 		return access.Subject{}, err
@@ -169,7 +174,7 @@ func (a *Authenticator) touch(c *cached, now int64) {
 	a.used.Store(keyUse{keyID: c.subject.KeyID, worker: c.worker}, now)
 }
 
-// PersonSubject gives a person as a subject, with the roles they hold directly.
+// PersonSubject gives a person as a subject, with the roles they hold directly and through groups.
 func (a *Authenticator) PersonSubject(ctx context.Context, userID string) (access.Subject, error) {
 	sub, err := readPerson(ctx, a.db.Reader(), userID)
 	if errors.Is(err, db.ErrNone) {
@@ -178,7 +183,7 @@ func (a *Authenticator) PersonSubject(ctx context.Context, userID string) (acces
 	return sub, err
 }
 
-// PersonSubject gives a person as a subject, with the roles they hold directly.
+// PersonSubject gives a person as a subject, with the roles they hold directly and through groups.
 func (s *Service) PersonSubject(ctx context.Context, userID string) (access.Subject, error) {
 	return s.auth.PersonSubject(ctx, userID)
 }

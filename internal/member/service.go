@@ -76,7 +76,12 @@ func recordKeyTx(ctx context.Context, tx *db.Tx, sub access.Subject, at int64, a
 
 // giveableTx finds a role that the subject may give within scope. org is where it will count.
 func (s *Service) giveableTx(ctx context.Context, tx *db.Tx, sub access.Subject, roleID string, scope access.Scope, org string) (access.Role, error) {
-	role, err := readRole(ctx, tx, roleID)
+	return giveableAs(ctx, tx, sub, "role_id", roleID, scope, org)
+}
+
+// giveableAs is giveableTx for a role that stands in a field of another name.
+func giveableAs(ctx context.Context, tx *db.Tx, sub access.Subject, field, roleID string, scope access.Scope, org string) (access.Role, error) {
+	role, err := lockRole(ctx, tx, roleID, ` FOR SHARE`)
 	if errors.Is(err, db.ErrNone) {
 		return role, errNoRole
 	}
@@ -84,7 +89,7 @@ func (s *Service) giveableTx(ctx context.Context, tx *db.Tx, sub access.Subject,
 		return role, err
 	}
 	if role.Scope != scope {
-		return role, fault.InvalidField("role_id", "is a role of type %s; this needs one of type %s", role.Scope, scope)
+		return role, fault.InvalidField(field, "is a role of type %s; this needs one of type %s", role.Scope, scope)
 	}
 	return role, access.RequireGive(sub, role.Permissions, org)
 }
@@ -173,6 +178,9 @@ func (s *Service) Delete(ctx context.Context, sub access.Subject, serviceUserID 
 		}
 		u.DeletedAt = db.Time(at)
 		if err := revokeAllKeys(ctx, tx, serviceUserID, at); err != nil {
+			return err
+		}
+		if err := deleteAssignments(ctx, tx, serviceUserID); err != nil {
 			return err
 		}
 		if err := s.changedTx(ctx, tx, changePrincipal, serviceUserID); err != nil {

@@ -11,7 +11,7 @@ import (
 	"gantry/internal/platform/page"
 )
 
-// kindServiceUser is the principal_kind of a service user; a person's is user.
+// kindServiceUser is the principal_kind of a service user; a person's is kindPerson.
 const kindServiceUser = "service_user"
 
 const liveOrg = `SELECT 1 FROM organizations WHERE org_id = $1 AND deleted_at IS NULL`
@@ -62,7 +62,7 @@ func parsePermissions(text string) (access.Set, error) {
 }
 
 func readRole(ctx context.Context, q db.Querier, roleID string) (access.Role, error) {
-	return db.One(ctx, q, scanRole, `SELECT `+roleColumns+` FROM roles r WHERE r.role_id = $1`, roleID)
+	return db.One(ctx, q, scanRole, oneRole, roleID)
 }
 
 func listRoles(ctx context.Context, q db.Querier, r page.Request) ([]access.Role, error) {
@@ -141,37 +141,15 @@ func fillRoles(ctx context.Context, q db.Querier, us []ServiceUser) error {
 	if len(us) == 0 {
 		return nil
 	}
-	var w db.Where
-	at := make(map[string]int, len(us))
 	ids := make([]string, len(us))
 	for i, u := range us {
-		at[u.ID], ids[i] = i, u.ID
+		ids[i] = u.ID
 	}
-	w.In("a.principal_id", ids)
-	type row struct {
-		principal string
-		RoleAssignment
+	roles, err := assignmentsOf(ctx, q, ids)
+	for i := range us {
+		us[i].Roles = roles[us[i].ID]
 	}
-	rows, err := db.All(ctx, q, func(s db.Scanner) (row, error) {
-		var r row
-		var perms string
-		var builtin int64
-		err := s.Scan(&r.principal, &r.OrgID, &r.Role.ID, &r.Role.Name, &r.Role.Scope, &perms, &builtin)
-		if err == nil {
-			r.Role.Builtin = builtin == 1
-			r.Role.Permissions, err = parsePermissions(perms)
-		}
-		return r, err
-	}, `SELECT a.principal_id, a.org_id, `+roleColumns+` FROM role_assignments a JOIN roles r ON r.role_id = a.role_id`+
-		w.SQL()+` ORDER BY a.principal_id, a.org_id`, w.Args()...)
-	if err != nil {
-		return err
-	}
-	for _, r := range rows {
-		u := &us[at[r.principal]]
-		u.Roles = append(u.Roles, r.RoleAssignment)
-	}
-	return nil
+	return err
 }
 
 func deleteServiceUser(ctx context.Context, tx *db.Tx, serviceUserID string, at int64) (int64, error) {
@@ -194,8 +172,15 @@ func endOrg(ctx context.Context, tx *db.Tx, orgID string, at int64) error {
 			return err
 		}
 	}
-	_, err := db.Exec(ctx, tx, `DELETE FROM role_assignments WHERE org_id = $1`, orgID)
-	return err
+	for _, statement := range []string{
+		`DELETE FROM role_assignments WHERE org_id = $1`,
+		`DELETE FROM idp_group_roles WHERE org_id = $1`,
+	} {
+		if _, err := db.Exec(ctx, tx, statement, orgID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func insertAssignment(ctx context.Context, tx *db.Tx, principalID, kind, orgID, roleID string, at int64) error {

@@ -46,6 +46,8 @@ func updateUsed(ctx context.Context, tx *db.Tx, u keyUse, at int64) error {
 // credential is one row of readCredential: the key and its principal, repeated for each role.
 type credential struct {
 	keyID, keyName, principal    string
+	keyForm                      access.KeyForm
+	keyOrg                       sql.NullString
 	keyExpires, keyRevoked, used sql.NullInt64
 	suName, suOrg                sql.NullString
 	suExpires, suDeleted         sql.NullInt64
@@ -54,20 +56,30 @@ type credential struct {
 	roleOrg, permissions         sql.NullString
 }
 
-// readCredential reads a cog_ key with its principal and roles in one statement, so that they belong together. It gives the time
-// of the last use in Unix milliseconds. db.ErrNone stands for unknown, revoked and deleted.
+// readCredential reads a cog_ key with its principal and roles, direct and through groups, in one statement, so that they belong
+// together. It gives the time of the last use in Unix milliseconds. db.ErrNone stands for unknown, revoked and deleted.
 func readCredential(ctx context.Context, q db.Querier, hash []byte) (access.Subject, int64, error) {
 	rows, err := db.All(ctx, q, func(s db.Scanner) (credential, error) {
 		var c credential
 		return c, s.Scan(&c.keyID, &c.keyName, &c.principal, &c.keyExpires, &c.keyRevoked, &c.used, &c.suName, &c.suOrg,
-			&c.suExpires, &c.suDeleted, &c.personName, &c.personEmail, &c.personDeleted, &c.roleOrg, &c.permissions)
+			&c.suExpires, &c.suDeleted, &c.personName, &c.personEmail, &c.personDeleted, &c.roleOrg, &c.permissions,
+			&c.keyForm, &c.keyOrg)
 	}, `SELECT k.api_key_id, k.name, k.principal_id, k.expires_at, k.revoked_at, k.last_used_at, s.name, s.org_id, s.expires_at,
-			s.deleted_at, u.name, u.email, u.deleted_at, a.org_id, r.permissions
+			s.deleted_at, u.name, u.email, u.deleted_at, a.org_id, r.permissions, k.form, k.org_id
 		FROM api_keys k
 		LEFT JOIN service_users s ON s.service_user_id = k.principal_id
 		LEFT JOIN users u ON u.user_id = k.principal_id
 		LEFT JOIN role_assignments a ON a.principal_id = k.principal_id
 		LEFT JOIN roles r ON r.role_id = a.role_id
+		WHERE k.hash = $1
+		UNION ALL
+		SELECT k.api_key_id, k.name, k.principal_id, k.expires_at, k.revoked_at, k.last_used_at, NULL, NULL, NULL,
+			NULL, u.name, u.email, u.deleted_at, g.org_id, r.permissions, k.form, k.org_id
+		FROM api_keys k
+		JOIN users u ON u.user_id = k.principal_id
+		JOIN idp_group_members m ON m.user_id = u.user_id
+		JOIN idp_group_roles g ON g.idp_group_name = m.idp_group_name
+		JOIN roles r ON r.role_id = g.role_id
 		WHERE k.hash = $1`, hash)
 	if err != nil {
 		return access.Subject{}, 0, err
@@ -76,7 +88,8 @@ func readCredential(ctx context.Context, q db.Querier, hash []byte) (access.Subj
 		return access.Subject{}, 0, db.ErrNone
 	}
 	c := rows[0]
-	sub := access.Subject{ID: c.principal, KeyID: c.keyID, KeyName: c.keyName, Expires: earlier(db.NullTime(c.keyExpires), db.NullTime(c.suExpires))}
+	sub := access.Subject{ID: c.principal, KeyID: c.keyID, KeyName: c.keyName, KeyForm: c.keyForm, KeyOrg: c.keyOrg.String,
+		Expires: earlier(db.NullTime(c.keyExpires), db.NullTime(c.suExpires))}
 	if c.suName.Valid {
 		sub.Kind, sub.Name, sub.OrgID = access.ServiceUser, c.suName.String, c.suOrg.String
 	} else {
@@ -143,6 +156,9 @@ func readPerson(ctx context.Context, q db.Querier, userID string) (access.Subjec
 		var err error
 		g.Permissions, err = parsePermissions(perms)
 		return g, err
-	}, `SELECT a.org_id, r.permissions FROM role_assignments a JOIN roles r ON r.role_id = a.role_id WHERE a.principal_id = $1`, userID)
+	}, `SELECT a.org_id, r.permissions FROM role_assignments a JOIN roles r ON r.role_id = a.role_id WHERE a.principal_id = $1
+		UNION ALL
+		SELECT g.org_id, r.permissions FROM idp_group_members m JOIN idp_group_roles g ON g.idp_group_name = m.idp_group_name
+			JOIN roles r ON r.role_id = g.role_id WHERE m.user_id = $1`, userID)
 	return sub.WithGrants(grants...), err
 }

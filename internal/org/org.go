@@ -4,6 +4,9 @@
 //   - Names are not unique.
 //   - A limit of 0 blocks, none means unlimited. A missing session limit takes the server's default on create; null clears.
 //   - A deleted organization stays as a row, so that old entries keep their meaning; its service users and keys die with it.
+//   - The limit of a cycle is one thing with two doors: max_cycle_acu_limit of the organization, and the cloud agent's cap of billing.
+//     Groups of organizations (groups.go) share a limit besides.
+//   - Tags that an organization allows its sessions, and its default tag: see tags.go.
 package org
 
 import (
@@ -40,7 +43,8 @@ type LimitChange struct {
 	Value *int64
 }
 
-func (c LimitChange) validate(field string) error {
+// Validate refuses a limit that is out of range by the name of its field.
+func (c LimitChange) Validate(field string) error {
 	if c.Value != nil && (*c.Value < 0 || *c.Value > maxLimit) {
 		return fault.InvalidField(field, "must be from 0 to %d, or null for no limit", int64(maxLimit))
 	}
@@ -77,10 +81,10 @@ func checkFields(name *string, session, cycle LimitChange) error {
 			return fault.InvalidField("name", "must have 1 to %d characters", MaxName)
 		}
 	}
-	if err := session.validate("max_session_acu_limit"); err != nil {
+	if err := session.Validate("max_session_acu_limit"); err != nil {
 		return err
 	}
-	return cycle.validate("max_cycle_acu_limit")
+	return cycle.Validate("max_cycle_acu_limit")
 }
 
 var errNone = fault.New(fault.NotFound, "the organization doesn't exist")
@@ -89,6 +93,8 @@ var errNone = fault.New(fault.NotFound, "the organization doesn't exist")
 type Options struct {
 	// SessionLimit is what a new organization gets when its creator names none; nil is no limit.
 	SessionLimit *int64
+	// RequiredTags has sessions keep to the tags that their organization allows (contract/behaviour.md §3.13).
+	RequiredTags bool
 }
 
 // Service holds the use cases.

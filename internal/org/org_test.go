@@ -57,9 +57,9 @@ func TestLimitsAreDefaultedKeptChangedAndCleared(t *testing.T) {
 		read, err := s.Get(ctx, boss, b.ID)
 		require.NoError(t, err)
 		require.Equal(t, got, read)
-		limits, err := s.LimitsTx(ctx, d.Reader(), b.ID)
+		budget, err := s.BudgetTx(ctx, d.Reader(), b.ID)
 		require.NoError(t, err)
-		require.Equal(t, got.Limits, limits)
+		require.Equal(t, org.Budget{Limits: got.Limits}, budget)
 	})
 }
 
@@ -85,7 +85,7 @@ func TestADeletedOrganizationIsGone(t *testing.T) {
 		require.True(t, fault.Is(err, fault.NotFound), "%v", err)
 		_, err = s.Update(ctx, boss, org.UpdateParams{OrgID: o.ID, Name: new("b")})
 		require.True(t, fault.Is(err, fault.NotFound), "%v", err)
-		_, err = s.LimitsTx(ctx, d.Reader(), o.ID)
+		_, err = s.BudgetTx(ctx, d.Reader(), o.ID)
 		require.True(t, fault.Is(err, fault.NotFound), "%v", err)
 		p, err := s.List(ctx, boss, page.Request{First: 10})
 		require.NoError(t, err)

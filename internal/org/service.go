@@ -122,6 +122,9 @@ func (s *Service) Delete(ctx context.Context, sub access.Subject, orgID string) 
 		if err := s.members.OrgDeletedTx(ctx, tx, sub, orgID, at); err != nil {
 			return err
 		}
+		if err := leaveGroup(ctx, tx, orgID); err != nil {
+			return err
+		}
 		tx.AfterCommit(func() { s.alive.forget(orgID) })
 		return audit.RecordTx(ctx, tx, sub, at, audit.Entry{Action: audit.DeleteOrg, OrgID: orgID, Data: map[string]any{"name": o.Name}})
 	})
@@ -146,11 +149,23 @@ func (s *Service) Exists(ctx context.Context, orgID string) (bool, error) {
 	return err == nil, err
 }
 
-// LimitsTx reads a live organization's limits within the caller's transaction. An organization that is not there is 404.
-func (s *Service) LimitsTx(ctx context.Context, q db.Querier, orgID string) (Limits, error) {
-	l, err := readLimits(ctx, q, orgID)
+// Budget is what bounds the work of an organization: its own limits, and that of its group. Group is nil without one.
+type Budget struct {
+	Limits
+	Group *GroupLimit
+}
+
+// GroupLimit is the limit that a group's organizations share, in whole ACUs of a billing cycle.
+type GroupLimit struct {
+	Name  string
+	Cycle int64
+}
+
+// BudgetTx reads a live organization's budget within the caller's transaction. An organization that is not there is 404.
+func (s *Service) BudgetTx(ctx context.Context, q db.Querier, orgID string) (Budget, error) {
+	b, err := readBudget(ctx, q, orgID)
 	if errors.Is(err, db.ErrNone) {
-		return l, errNone
+		return b, errNone
 	}
-	return l, err
+	return b, err
 }

@@ -21,14 +21,14 @@ func scan(s db.Scanner) (Org, error) {
 }
 
 func limits(session, cycle sql.NullInt64) Limits {
-	var l Limits
-	if session.Valid {
-		l.Session = &session.Int64
+	return Limits{Session: nullable(session), Cycle: nullable(cycle)}
+}
+
+func nullable(n sql.NullInt64) *int64 {
+	if !n.Valid {
+		return nil
 	}
-	if cycle.Valid {
-		l.Cycle = &cycle.Int64
-	}
-	return l
+	return &n.Int64
 }
 
 func insert(ctx context.Context, tx *db.Tx, o Org) error {
@@ -42,12 +42,19 @@ func read(ctx context.Context, q db.Querier, orgID string) (Org, error) {
 	return db.One(ctx, q, scan, `SELECT `+columns+` FROM organizations WHERE org_id = $1 AND deleted_at IS NULL`, orgID)
 }
 
-func readLimits(ctx context.Context, q db.Querier, orgID string) (Limits, error) {
-	return db.One(ctx, q, func(s db.Scanner) (Limits, error) {
-		var session, cycle sql.NullInt64
-		err := s.Scan(&session, &cycle)
-		return limits(session, cycle), err
-	}, `SELECT max_session_acu_limit, max_cycle_acu_limit FROM organizations WHERE org_id = $1 AND deleted_at IS NULL`, orgID)
+func readBudget(ctx context.Context, q db.Querier, orgID string) (Budget, error) {
+	return db.One(ctx, q, func(s db.Scanner) (Budget, error) {
+		var session, cycle, shared sql.NullInt64
+		var group sql.NullString
+		err := s.Scan(&session, &cycle, &group, &shared)
+		b := Budget{Limits: limits(session, cycle)}
+		if shared.Valid {
+			b.Group = &GroupLimit{Name: group.String, Cycle: shared.Int64}
+		}
+		return b, err
+	}, `SELECT o.max_session_acu_limit, o.max_cycle_acu_limit, g.name, g.max_cycle_acus FROM organizations o
+		LEFT JOIN org_group_members m ON m.org_id = o.org_id LEFT JOIN org_groups g ON g.name = m.group_name
+		WHERE o.org_id = $1 AND o.deleted_at IS NULL`, orgID)
 }
 
 func list(ctx context.Context, q db.Querier, r page.Request) ([]Org, error) {

@@ -19,6 +19,7 @@ import (
 	"gantry/internal/org"
 	"gantry/internal/platform/config"
 	"gantry/internal/platform/safehttp"
+	"gantry/internal/secrets"
 	"gantry/internal/session"
 	"gantry/internal/usage"
 )
@@ -35,6 +36,7 @@ type Rooms struct {
 	Forge    *forge.Service
 	Fleet    *fleet.Service
 	Sessions *session.Service
+	Secrets  *secrets.Service
 }
 
 func newRooms(ctx context.Context, g *Ground, cfg *config.Serve, public *url.URL, members *member.Service, log *slog.Logger) (*Rooms, error) {
@@ -44,12 +46,13 @@ func newRooms(ctx context.Context, g *Ground, cfg *config.Serve, public *url.URL
 		Orgs:    org.New(g.DB, members, org.Options{}),
 		Audit:   audit.New(g.DB),
 		Agents:  agents.New(g.DB, g.Keeper),
+		Secrets: secrets.New(g.DB, g.Keeper),
 		Forge:   forge.New(g.DB, forge.Options{FileRoots: cfg.RepoRoot}),
 		Fleet:   fleet.New(fleet.Options{DB: g.DB, Clock: c, Hub: g.Hub, Logger: log}),
 	}
 	r.Sessions = session.New(session.Options{
 		DB: g.DB, Clock: c, Keeper: g.Keeper, Blobs: g.Blobs, Hub: g.Hub, Fetch: safehttp.NewGuard(cfg.AllowNetworks).Client(fetchTime),
-		Orgs: r.Orgs, Agents: r.Agents, Forge: r.Forge, Fleet: r.Fleet, People: members.PersonSubject,
+		Orgs: r.Orgs, Agents: r.Agents, Forge: r.Forge, Fleet: r.Fleet, People: members.PersonSubject, OrgSecrets: r.Secrets,
 		Rates:  usage.Rates{PerACU: time.Duration(cfg.ACUMinutes * float64(time.Minute)), DayOffset: cfg.DayOffset},
 		Logger: log, OnLag: g.Metrics.EventLag, PublicURL: public, IdleTime: cfg.IdleTimeout, Lease: cfg.Lease,
 	})
@@ -58,7 +61,7 @@ func newRooms(ctx context.Context, g *Ground, cfg *config.Serve, public *url.URL
 
 // doors registers every API on the kit's router.
 func (r *Rooms) doors(k *kit.Kit, g *Ground, public *url.URL) {
-	v3.New(k, v3.Rooms{Audit: r.Audit, Members: r.Members, Orgs: r.Orgs, Sessions: r.Sessions, Fleet: r.Fleet})
+	v3.New(k, v3.Rooms{Audit: r.Audit, Members: r.Members, Orgs: r.Orgs, Sessions: r.Sessions, Fleet: r.Fleet, Secrets: r.Secrets})
 	gantry.New(k, gantry.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, Forge: r.Forge, PublicURL: public})
 	outposts.New(k, outposts.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, PublicURL: public})
 	gateway.New(k, gateway.Rooms{Fleet: r.Fleet, Sessions: r.Sessions})

@@ -141,6 +141,9 @@ func (s *Server) sweep(ctx context.Context) {
 		if err := s.Kit.Sweep(ctx); err != nil {
 			s.log.ErrorContext(ctx, "old idempotency keys not thrown away", "error", err)
 		}
+		if err := s.Secrets.Sweep(ctx); err != nil {
+			s.log.ErrorContext(ctx, "secrets of deleted organizations not thrown away", "error", err)
+		}
 	}
 }
 

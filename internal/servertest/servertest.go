@@ -13,7 +13,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/alecthomas/kong"
 	"github.com/stretchr/testify/require"
 
 	"gantry/internal/client"
@@ -115,18 +114,13 @@ func New(t testing.TB, o Options) *Server {
 func settings(t testing.TB, o Options) *config.Serve {
 	t.Helper()
 	cfg := &config.Serve{}
-	parser, err := kong.New(cfg, kong.Exit(func(int) {}))
-	require.NoError(t, err)
-	var data, database string
+	config.Bind(cfg) // the defaults
 	if o.Of != nil {
-		data, database = o.Of.Config.Data, o.Of.Config.Database
+		cfg.Data, cfg.Database = o.Of.Config.Data, o.Of.Config.Database
 	} else {
-		data, database = t.TempDir(), dbtest.URL(t, o.Engine)
+		cfg.Data, cfg.Database = t.TempDir(), dbtest.URL(t, o.Engine)
 	}
-	_, err = parser.Parse([]string{
-		"--data", data, "--database", database, "--listen", "127.0.0.1:0", "--public-url", "http://gantry.test", "--no-worker",
-	})
-	require.NoError(t, err)
+	cfg.Listen.Listen, cfg.PublicURL, cfg.NoWorker = "127.0.0.1:0", "http://gantry.test", true
 	if o.Configure != nil {
 		o.Configure(cfg)
 	}

@@ -28,6 +28,10 @@ func (v *Service) Apply(ctx context.Context, r fleet.Row, b wire.Batch) (*wire.A
 	if err := v.spill(ctx, r, b, reports); err != nil {
 		return nil, err
 	}
+	class, err := v.classify(ctx, r, reports)
+	if err != nil {
+		return nil, err
+	}
 	var ack wire.Ack
 	err = v.reportTx(ctx, r.SessionID, b.Fence, func(ctx context.Context, tx *db.Tx, s *Session, row fleet.Row) error {
 		ack = wire.Ack{Number: b.Number, LeaseSeconds: v.leaseSeconds()}
@@ -42,6 +46,7 @@ func (v *Service) Apply(ctx context.Context, r fleet.Row, b wire.Batch) (*wire.A
 			return err
 		}
 		return v.changeTx(ctx, tx, s, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+			s.take(class)
 			return v.applyTx(ctx, tx, s, evs, now, b, reports, &ack)
 		})
 	})

@@ -53,7 +53,10 @@ func (v *Service) writeTx(ctx context.Context, tx *db.Tx, s *Session, evs []Even
 		return err
 	}
 	v.notify(tx, s.ID)
-	return insertEventsTx(ctx, tx, evs)
+	if err := insertEventsTx(ctx, tx, evs); err != nil {
+		return err
+	}
+	return v.countTx(ctx, tx, s)
 }
 
 // enter puts a session into its next state and says so in an event.

@@ -296,57 +296,6 @@ func (v *Service) openTools(ctx context.Context, s *Session) ([]string, error) {
 	return out, nil
 }
 
-// Secrets releases a claim's secrets, once per fence, and says so in the audit log.
-func (v *Service) Secrets(ctx context.Context, who access.Subject, r fleet.Row) (*wire.SecretsReply, error) {
-	rows, err := db.All(ctx, v.DB.Reader(), scanSecret, `SELECT position, name, sealed, sensitive FROM session_secrets
-		WHERE session_id = $1 ORDER BY position`, r.SessionID)
-	if err != nil {
-		return nil, err
-	}
-	reply := &wire.SecretsReply{Environment: []wire.EnvVar{}}
-	if len(rows) == 0 {
-		return reply, nil // nothing to release, nothing to note
-	}
-	names := make([]string, 0, len(rows))
-	for _, s := range rows {
-		plain, err := v.Keeper.Open(ctx, r.OrgID, secretPlace(r.SessionID, s.position), s.sealed)
-		if err != nil {
-			return nil, err
-		}
-		reply.Environment = append(reply.Environment, wire.EnvVar{Value: string(plain), Sensitive: s.sensitive})
-		names = append(names, s.name)
-	}
-	for i, n := range envNames(names) {
-		reply.Environment[i].Name = n
-	}
-	err = v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
-		if err := fleet.GiveSecretsTx(ctx, tx, r.SessionID, r.Fence); err != nil {
-			return err
-		}
-		return audit.RecordTx(ctx, tx, who, v.Clock.Millis(), audit.Entry{
-			Action: audit.ReleaseSecrets, OrgID: r.OrgID,
-			Data: map[string]any{"session_id": r.SessionID, "fence": r.Fence, "names": names},
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return reply, nil
-}
-
-type sealedSecret struct {
-	position  int64
-	name      string
-	sealed    []byte
-	sensitive bool
-}
-
-func scanSecret(r db.Scanner) (sealedSecret, error) {
-	var s sealedSecret
-	err := r.Scan(&s.position, &s.name, &s.sealed, &s.sensitive)
-	return s, err
-}
-
 // Credential gives what git needs for one operation on one repository of the session. Connections with credentials come with the
 // forge; a repository of this release is reached without.
 func (v *Service) Credential(ctx context.Context, r fleet.Row, c wire.CredentialRequest) (*wire.CredentialReply, error) {

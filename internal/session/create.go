@@ -44,6 +44,7 @@ type CreateParams struct {
 	OutputRequired  *bool
 	ParentID        string
 	Origin          string
+	ScheduleID      string // of the schedule that starts it; never from a request
 }
 
 // SecretParam is one secret that lives in this session only.
@@ -59,6 +60,29 @@ type SecretParam struct {
 // Errors: 403 permission; 422 a field; 404 an unknown playbook, note, secret, member, parent or linked session; 400 an unknown
 // platform; 409 when the organization's ACU limit is used up.
 func (v *Service) Create(ctx context.Context, who access.Subject, p CreateParams) (*Session, error) {
+	d, err := v.Draft(ctx, who, p)
+	if err != nil {
+		return nil, err
+	}
+	var s *Session
+	err = v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
+		s, err = v.CreateTx(ctx, tx, d)
+		return err
+	})
+	return s, err
+}
+
+// Draft is a session that may be started: checked and resolved, with everything that has to be done before the transaction.
+type Draft struct {
+	s      *Session
+	who    access.Subject
+	p      CreateParams
+	files  []wire.Attachment
+	sealed [][]byte
+}
+
+// Draft does the part of Create that comes before its transaction, with Create's errors.
+func (v *Service) Draft(ctx context.Context, who access.Subject, p CreateParams) (*Draft, error) {
 	if err := access.RequireAny(who, p.OrgID, access.UseDevinSessions, access.ManageOrgSessions); err != nil {
 		return nil, err
 	}
@@ -77,18 +101,16 @@ func (v *Service) Create(ctx context.Context, who access.Subject, p CreateParams
 	if err != nil {
 		return nil, err
 	}
-	err = v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
-		fresh := *s
-		if err := v.createTx(ctx, tx, who, &fresh, p, files, sealed); err != nil {
-			return err
-		}
-		*s = fresh
-		return nil
-	})
-	if err != nil {
+	return &Draft{s: s, who: who, p: p, files: files, sealed: sealed}, nil
+}
+
+// CreateTx starts a drafted session in the caller's transaction. It leaves the draft as it is, because a transaction may run again.
+func (v *Service) CreateTx(ctx context.Context, tx *db.Tx, d *Draft) (*Session, error) {
+	fresh := *d.s
+	if err := v.createTx(ctx, tx, d.who, &fresh, d.p, d.files, d.sealed); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return &fresh, nil
 }
 
 // draft makes the session's row from what can be known before the transaction.
@@ -98,7 +120,7 @@ func (v *Service) draft(ctx context.Context, who access.Subject, p CreateParams)
 		PlaybookID: p.PlaybookID, ChildPlaybookID: p.ChildPlaybookID, Origin: p.Origin, Mode: p.Mode,
 		Resumable: p.Resumable == nil || *p.Resumable, BypassApproval: p.BypassApproval, ChildIDs: []string{},
 		OutputSchema: p.OutputSchema, OutputRequired: p.OutputRequired == nil || *p.OutputRequired, PullRequests: []PullRequest{},
-		UserMessages: 1,
+		UserMessages: 1, ScheduleID: p.ScheduleID,
 	}
 	if s.Title == "" {
 		s.Title = titleOf(p.Prompt)
@@ -237,6 +259,7 @@ func (v *Service) createTx(ctx context.Context, tx *db.Tx, who access.Subject, s
 	if err != nil {
 		return err
 	}
+	s.Size = v.Sizes.Of(0, s.UserMessages)
 	if err := insertTx(ctx, tx, s, choice{p.KnowledgeIDs, p.SecretIDs}); err != nil {
 		return err
 	}
@@ -244,6 +267,9 @@ func (v *Service) createTx(ctx context.Context, tx *db.Tx, who access.Subject, s
 		return err
 	}
 	if err := insertSecretsTx(ctx, tx, s.ID, p.Secrets, sealed); err != nil {
+		return err
+	}
+	if err := v.chooseSecretsTx(ctx, tx, s, p.SecretIDs); err != nil {
 		return err
 	}
 	if s.ParentID != "" {
@@ -266,7 +292,10 @@ func (v *Service) createTx(ctx context.Context, tx *db.Tx, who access.Subject, s
 	if p.CreateAsUserID != "" {
 		data["create_as_user_id"] = p.CreateAsUserID
 	}
-	return audit.RecordTx(ctx, tx, who, at, audit.Entry{Action: audit.CreateSession, OrgID: s.OrgID, Data: data})
+	if err := audit.RecordTx(ctx, tx, who, at, audit.Entry{Action: audit.CreateSession, OrgID: s.OrgID, Data: data}); err != nil {
+		return err
+	}
+	return s.countNewTx(ctx, tx)
 }
 
 // budgetTx refuses a session that the organization can't pay for and gives it the organization's limit when it asks for none

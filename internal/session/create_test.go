@@ -48,7 +48,7 @@ func TestABadFieldIsNamed(t *testing.T) {
 			"long secret value": {"value", func(p *session.CreateParams) { p.Secrets = []session.SecretParam{{Key: "A", Value: secret.New(long)}} }},
 			"schema no object":  {"structured_output_schema", func(p *session.CreateParams) { p.OutputSchema = json.RawMessage(`[]`) }},
 			"schema too large": {"structured_output_schema", func(p *session.CreateParams) {
-				p.OutputSchema = json.RawMessage(`{"title":"` + strings.Repeat("x", session.MaxSchema) + `"}`)
+				p.OutputSchema = json.RawMessage(`{"title":"` + strings.Repeat("x", 64<<10) + `"}`)
 			}},
 			"schema refers outside": {"structured_output_schema", func(p *session.CreateParams) {
 				p.OutputSchema = json.RawMessage(`{"$ref":"https://example.com/s.json"}`)

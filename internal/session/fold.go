@@ -201,7 +201,9 @@ func (f *folding) pullRequest(r *report) bool {
 	if len(f.s.PullRequests) >= maxPullRequests {
 		return false
 	}
-	f.s.PullRequests = append(f.s.PullRequests, PullRequest{URL: r.pr.URL, State: plain(r.pr.State, maxReason)})
+	f.s.PullRequests = append(f.s.PullRequests, PullRequest{
+		URL: r.pr.URL, State: plain(r.pr.State, maxReason), At: f.now.UnixMilli(), TakenOver: r.pr.TakenOver,
+	})
 	return true
 }
 

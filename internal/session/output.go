@@ -7,25 +7,9 @@ import (
 	"strings"
 
 	"gantry/internal/fleet"
-	"gantry/internal/platform/fault"
 	jsonschema "gantry/internal/platform/schema"
 	"gantry/internal/wire"
 )
-
-// CheckSchema refuses a structured_output_schema that isn't an object of JSON Schema Draft 7, at most 64 KB, without outside
-// references (contract/behaviour.md §3.4). Nil is no schema.
-func CheckSchema(schema json.RawMessage) error {
-	if schema == nil {
-		return nil
-	}
-	if len(schema) > MaxSchema {
-		return fault.InvalidField("structured_output_schema", "must have at most %d bytes", MaxSchema)
-	}
-	if err := jsonschema.Check(schema); err != nil {
-		return fault.InvalidField("structured_output_schema", "%s", firstLine(err))
-	}
-	return nil
-}
 
 // checkOutput says why an offered object isn't a valid structured output, "" when it is one.
 func checkOutput(schema, value json.RawMessage) string {

@@ -17,6 +17,7 @@ import (
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/events"
 	"gantry/internal/platform/keeper"
+	"gantry/internal/secrets"
 	"gantry/internal/usage"
 )
 
@@ -34,13 +35,17 @@ type Options struct {
 	Fleet  *fleet.Service
 	People func(ctx context.Context, userID string) (access.Subject, error)
 	Rates  usage.Rates
-	Logger *slog.Logger
+	// OrgSecrets are the organizations' secrets; nil is none.
+	OrgSecrets *secrets.Service
+	Logger     *slog.Logger
 	// OnLag hears how old the last event of a committed batch was, by the worker's clock; nil is nobody.
 	OnLag func(time.Duration)
 	// PublicURL builds the addresses of sessions, downloads and the gateway; it never comes from a request.
 	PublicURL *url.URL
 	// IdleTime is how long a session may wait for somebody before it is suspended.
 	IdleTime time.Duration
+	// Sizes are the bounds of the size classes; DefaultSizes when zero.
+	Sizes Sizes
 	// Lease is how long a claim lives after each report, in whole seconds; fleet.LeaseTime when zero.
 	Lease time.Duration
 }
@@ -58,6 +63,9 @@ type Service struct {
 func New(o Options) *Service {
 	if o.Lease == 0 {
 		o.Lease = fleet.LeaseTime
+	}
+	if o.Sizes.ACUs == nil {
+		o.Sizes = DefaultSizes()
 	}
 	return &Service{
 		Options: o, lapseAfter: o.Clock.Now().Add(o.Lease), downloads: o.Keeper.Derive("attachment-download"),

@@ -7,6 +7,8 @@ package session
 import (
 	"encoding/json"
 	"time"
+
+	"gantry/internal/rollup"
 )
 
 // Session is one session as every door shows it. Empty texts stand for null.
@@ -56,12 +58,20 @@ type Session struct {
 	AckedCommand    int64
 	OutpostID       string // where its queue row is
 	EndedAt         time.Time
+	Size            string // xs, s, m, l or xl: see Sizes
+
+	// counted is what the roll-ups count it for, as it was read; isCounted says that they know of it.
+	counted   rollup.Measure
+	isCounted bool
 }
 
-// PullRequest is one pull request the agent opened. State is free text such as open, merged or closed, empty for null.
+// PullRequest is one pull request the agent opened, or with TakenOver one of somebody else's that it pushed to. State is free text such
+// as open, merged or closed, empty for null; At is when it was first reported, in Unix milliseconds, 0 when nobody knows.
 type PullRequest struct {
-	URL   string `json:"url"`
-	State string `json:"state,omitempty"`
+	URL       string `json:"url"`
+	State     string `json:"state,omitempty"`
+	At        int64  `json:"at,omitempty"`
+	TakenOver bool   `json:"taken_over,omitempty"`
 }
 
 // ACUs gives what the session has used.
@@ -84,7 +94,6 @@ var Categories = []string{
 const (
 	MaxTags         = 50        // contract/behaviour.md §3.13
 	MaxTag          = 256       // bytes of one tag
-	MaxSchema       = 64 << 10  // contract/behaviour.md §3.4
 	MaxPrompt       = 1 << 20   // bytes of a prompt or a message
 	MaxSecretKey    = 256       // characters
 	MaxSecretValue  = 65_536    // characters

@@ -15,7 +15,7 @@ const columns = `session_id, org_id, title, status, status_detail, status_reason
 	devin_mode, platform, agent, tags, repos, session_links, pull_requests, is_archived, resumable, bypass_approval,
 	structured_output, structured_output_schema, structured_output_required, max_acu_limit, acu_micros, run_acu_micros,
 	metered_at, interval_start, idle_since, turn_command, last_seq, last_command, acked_command, num_user_messages,
-	num_devin_messages, ended_at, outpost_id`
+	num_devin_messages, ended_at, outpost_id, size, counted`
 
 // scan reads one session.
 func scan(r db.Scanner) (*Session, error) { return newScan()(r) }
@@ -39,7 +39,7 @@ func newScan() func(r db.Scanner) (*Session, error) {
 		&v.mode, &v.platform, &v.Agent, &v.tags, &v.repos, &v.links, &v.prs, &v.Archived, &v.Resumable, &v.BypassApproval,
 		&v.output, &v.schema, &v.OutputRequired, &v.limit, &v.ACUMicros, &v.RunACUMicros,
 		&v.metered, &v.start, &v.idle, &v.turn, &v.LastSeq, &v.LastCommand, &v.AckedCommand, &v.UserMessages,
-		&v.DevinMessages, &v.ended, &v.OutpostID,
+		&v.DevinMessages, &v.ended, &v.OutpostID, &v.Size, &v.isCounted,
 	}
 	return func(r db.Scanner) (*Session, error) {
 		if err := r.Scan(into...); err != nil {
@@ -110,14 +110,14 @@ func insertTx(ctx context.Context, tx *db.Tx, s *Session, c choice) error {
 			service_user_id, playbook_id, child_playbook_id, parent_session_id, child_session_ids, schedule_id, automation_id, origin,
 			devin_mode, platform, agent, tags, repos, session_links, knowledge_ids, secret_ids, pull_requests, is_archived, resumable,
 			bypass_approval, structured_output_schema, structured_output_required, max_acu_limit, acu_micros, run_acu_micros, last_seq,
-			last_command, acked_command, num_user_messages, num_devin_messages, outpost_id)
+			last_command, acked_command, num_user_messages, num_devin_messages, outpost_id, size, counted)
 		VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $9, $10, '[]', $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, '[]', 0, $22,
-			$23, $24, $25, $26, 0, 0, $27, $28, 0, 1, 0, $29)`,
+			$23, $24, $25, $26, 0, 0, $27, $28, 0, 1, 0, $29, $30, 1)`,
 		s.ID, s.OrgID, db.Null(s.Title), string(s.State.Status), s.CreatedAt.UnixMilli(), db.Null(s.UserID),
 		db.Null(s.ServiceUserID), db.Null(s.PlaybookID), db.Null(s.ChildPlaybookID), db.Null(s.ParentID), db.Null(s.ScheduleID),
 		db.Null(s.AutomationID), s.Origin, db.Null(s.Mode), db.Null(s.Platform), s.Agent, text(s.Tags), text(s.Repos), text(s.Links),
 		nullList(c.knowledge), nullList(c.secrets), db.Bool(s.Resumable), db.Bool(s.BypassApproval), nullRaw(s.OutputSchema),
-		db.Bool(s.OutputRequired), nullInt(s.MaxACU), s.LastSeq, s.LastCommand, s.OutpostID)
+		db.Bool(s.OutputRequired), nullInt(s.MaxACU), s.LastSeq, s.LastCommand, s.OutpostID, s.Size)
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,11 @@ func lockedTx(ctx context.Context, tx *db.Tx, sessionID, wait string) (*Session,
 	if tx.Engine() == db.Postgres {
 		query += ` FOR UPDATE` + wait
 	}
-	return db.One(ctx, tx, scan, query, sessionID)
+	s, err := db.One(ctx, tx, scan, query, sessionID)
+	if err == nil {
+		s.counted = s.measure()
+	}
+	return s, err
 }
 
 // updateTx writes back what a running session changes.

@@ -51,7 +51,7 @@ func (v *Service) Sweep(ctx context.Context) error {
 	for _, r := range lapsed {
 		failed = append(failed, v.lapse(ctx, r))
 	}
-	failed = append(failed, v.sleepIdle(ctx, now), v.endOrphans(ctx))
+	failed = append(failed, v.sleepIdle(ctx, now), v.endOrphans(ctx), v.countOld(ctx))
 	return errors.Join(failed...)
 }
 

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"gantry/internal/platform/fault"
+	jsonschema "gantry/internal/platform/schema"
 )
 
 // validate checks what a request says by itself; what it names is looked up later.
@@ -43,7 +44,7 @@ func (p *CreateParams) validate() error {
 	if err := p.validateReferences(); err != nil {
 		return err
 	}
-	return CheckSchema(p.OutputSchema)
+	return jsonschema.CheckField("structured_output_schema", p.OutputSchema)
 }
 
 func (p *CreateParams) validateSecrets() error {
@@ -71,8 +72,6 @@ func (p *CreateParams) validateReferences() error {
 		return fault.New(fault.NotFound, "child_playbook_id: no such playbook")
 	case len(p.KnowledgeIDs) > 0:
 		return fault.New(fault.NotFound, "knowledge_ids: no such note")
-	case len(p.SecretIDs) > 0:
-		return fault.New(fault.NotFound, "secret_ids: no such secret")
 	}
 	return nil
 }

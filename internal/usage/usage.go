@@ -1,6 +1,13 @@
-// Package usage is the ledger of ACUs: every interval of work, and the roll-ups by day that are written with it.
+// Package usage is the ledger of ACUs: every interval of work, the roll-ups that are written with it, what is read from them, and the
+// limits of a billing cycle.
 //
-// Amounts are kept in millionths of an ACU, so sums are exact.
+// Rules, from contract/behaviour.md §3.17, §4 and §19.14, contract/v3-rules.md:
+//   - Amounts are kept in millionths of an ACU, so sums are exact; they are answered unrounded.
+//   - Days begin at a fixed offset from UTC; cycles are calendar months that begin with such a day, [after, before).
+//   - A limit of 0 blocks, none means unlimited. Limits of a person and of the organization count independently of each other. Reviews
+//     count for the organization but not for the person.
+//   - A person's limit is their own, else the default one.
+//   - What a deleted organization or person used stays in every sum.
 package usage
 
 import (
@@ -8,14 +15,21 @@ import (
 	"math/bits"
 	"time"
 
+	"gantry/internal/access"
+	"gantry/internal/org"
 	"gantry/internal/platform/db"
 )
 
 // Micros is one ACU in the ledger's unit.
 const Micros = 1_000_000
 
-// ProductDevin is what sessions count as in the daily roll-up (contract/behaviour.md §4.2).
-const ProductDevin = "devin"
+// The products of the roll-ups (contract/behaviour.md §4.2). Sessions count as devin; the others are there for clients that ask.
+const (
+	ProductDevin    = "devin"
+	ProductCascade  = "cascade"
+	ProductTerminal = "terminal"
+	ProductReview   = "review"
+)
 
 // Rates turn time into ACUs and ACUs into days.
 type Rates struct {
@@ -53,67 +67,22 @@ func (r Rates) Cycle(t time.Time) (from, to time.Time) {
 	return first.Add(-r.DayOffset), first.AddDate(0, 1, 0).Add(-r.DayOffset)
 }
 
-// Work is a piece of work to enter: the time from From to To within the interval that began at Start. The pieces of an interval cost
-// together what the whole costs, however many they are.
-type Work struct {
-	SessionID     string
-	OrgID         string
-	UserID        string
-	ServiceUserID string
-	Fence         int64
-	Start         time.Time
-	From, To      time.Time
+// Options of New.
+type Options struct {
+	Rates Rates
+	// CycleLimit is how many ACUs the enterprise may use in a billing cycle; nil is no limit.
+	CycleLimit *int64
+	Orgs       *org.Service
+	// Person gives a living person as a subject, with all that they hold; a stranger is a NotFound fault.
+	Person func(ctx context.Context, userID string) (access.Subject, error)
 }
 
-// EnterTx writes a piece of work to the ledger and the roll-ups and gives its cost. An interval is one ledger row whose end moves.
-func (r Rates) EnterTx(ctx context.Context, tx *db.Tx, w Work) (int64, error) {
-	cost := r.piece(w, w.From, w.To)
-	_, err := db.Exec(ctx, tx, `INSERT INTO usage_entries (session_id, started_at, org_id, user_id, service_user_id, product, fence,
-			ended_at, acu_micros)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-		ON CONFLICT (session_id, started_at) DO UPDATE
-		SET ended_at = excluded.ended_at, acu_micros = usage_entries.acu_micros + excluded.acu_micros`,
-		w.SessionID, w.Start.UnixMilli(), w.OrgID, db.Null(w.UserID), db.Null(w.ServiceUserID), ProductDevin, w.Fence,
-		w.To.UnixMilli(), cost)
-	if err != nil || cost == 0 {
-		return cost, err
-	}
-	for from := w.From; from.Before(w.To); {
-		day := r.Day(from)
-		to := day.Add(24 * time.Hour)
-		if to.After(w.To) {
-			to = w.To
-		}
-		if err := addDayTx(ctx, tx, w, day, r.piece(w, from, to)); err != nil {
-			return 0, err
-		}
-		from = to
-	}
-	return cost, nil
+// Service holds the use cases. It embeds the rates that the ledger is written by.
+type Service struct {
+	Rates
+	db *db.DB
+	o  Options
 }
 
-// piece is what the time between two moments of an interval costs.
-func (r Rates) piece(w Work, from, to time.Time) int64 {
-	return max(0, r.Amount(to.Sub(w.Start))-r.Amount(from.Sub(w.Start)))
-}
-
-func addDayTx(ctx context.Context, tx *db.Tx, w Work, day time.Time, cost int64) error {
-	who, whoID := "service_user", w.ServiceUserID
-	if w.UserID != "" {
-		who, whoID = "user", w.UserID
-	}
-	_, err := db.Exec(ctx, tx, `INSERT INTO usage_daily (scope, scope_id, org_id, product, day, acu_micros)
-		VALUES ('session', $1, $2, $3, $4, $5), ($6, $7, $2, $3, $4, $5), ('organization', $2, $2, $3, $4, $5)
-		ON CONFLICT (scope, scope_id, org_id, day, product) DO UPDATE
-		SET acu_micros = usage_daily.acu_micros + excluded.acu_micros`,
-		w.SessionID, w.OrgID, ProductDevin, day.UnixMilli(), cost, who, whoID)
-	return err
-}
-
-// OrgCycle gives what an organization has used in the cycle that holds t: one indexed read of at most a month's roll-ups.
-func (r Rates) OrgCycle(ctx context.Context, q db.Querier, orgID string, t time.Time) (int64, error) {
-	from, to := r.Cycle(t)
-	return db.One(ctx, q, db.Int, `SELECT COALESCE(SUM(acu_micros), 0) FROM usage_daily
-		WHERE scope = 'organization' AND scope_id = $1 AND org_id = $1 AND day >= $2 AND day < $3`,
-		orgID, from.UnixMilli(), to.UnixMilli())
-}
+// New makes the service.
+func New(d *db.DB, o Options) *Service { return &Service{Rates: o.Rates, db: d, o: o} }

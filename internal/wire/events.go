@@ -136,6 +136,8 @@ type OutputData struct {
 type PullRequestData struct {
 	URL   string `json:"url"`
 	State string `json:"state,omitempty"`
+	// TakenOver says that somebody else opened it and the agent pushed to it.
+	TakenOver bool `json:"taken_over,omitempty"`
 }
 
 // AttachmentData belongs to EventAttachment.

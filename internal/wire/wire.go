@@ -161,6 +161,8 @@ type EnvVar struct {
 	Name      string `json:"name"`
 	Value     string `json:"value"`
 	Sensitive bool   `json:"sensitive"`
+	// Within are parts of a value that are secrets by themselves, such as what its cookies hold.
+	Within []string `json:"within,omitempty"`
 }
 
 // Batch is the body of POST {gateway_url}/batches. Numbers start at 1 under each fence and have no gaps. A number the server

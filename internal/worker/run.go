@@ -199,7 +199,7 @@ func (r *run) takeSecrets(ctx context.Context) error {
 	for _, v := range reply.Environment {
 		r.environ = append(r.environ, v.Name+"="+v.Value)
 		if v.Sensitive {
-			hidden = append(hidden, v.Value)
+			hidden = append(append(hidden, v.Value), v.Within...)
 		}
 	}
 	for _, value := range r.spec.Agent.Env {

@@ -10,6 +10,7 @@ import (
 	"gantry/internal/kit"
 	"gantry/internal/member"
 	"gantry/internal/org"
+	"gantry/internal/secrets"
 	"gantry/internal/session"
 )
 
@@ -20,6 +21,7 @@ type Rooms struct {
 	Members  *member.Service
 	Orgs     *org.Service
 	Sessions *session.Service
+	Secrets  *secrets.Service
 }
 
 var registrations []func(*kit.API, Rooms)

@@ -45,7 +45,7 @@ type checker struct {
 }
 
 func (c *checker) wrong(setting, mend, what string, args ...any) {
-	c.ps = append(c.ps, Problem{Setting: setting, What: fmt.Sprintf(what, args...), Where: c.src.of(setting), Mend: mend})
+	c.ps = append(c.ps, Problem{Setting: setting, What: fmt.Sprintf(what, args...), Where: c.src[setting], Mend: mend})
 }
 
 func (c *checker) err() error {

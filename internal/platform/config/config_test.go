@@ -4,18 +4,19 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
+	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
 	"gantry/internal/platform/config"
 )
 
 type cli struct {
-	Config string        `help:"File."`
+	Config string        `help:"File." env:"GANTRY_CONFIG"`
 	Serve  config.Serve  `cmd:""`
 	Worker config.Worker `cmd:""`
 	Other  struct {
@@ -26,19 +27,34 @@ type cli struct {
 // parse runs the whole way from arguments, variables and file to checked settings.
 func parse(t *testing.T, args ...string) (*cli, error) {
 	t.Helper()
-	file, err := config.ReadFile(config.FilePath(args))
-	if err != nil {
-		return nil, err
-	}
 	var c cli
-	p, err := kong.New(&c, kong.Resolvers(file), kong.Exit(func(int) { t.Fatal("kong exits") }))
+	top, serve, worker := config.Bind(&c), config.Bind(&c.Serve), config.Bind(&c.Worker)
+	mine := serve
+	if slices.Contains(args, "worker") {
+		mine = worker
+	}
+	fs := pflag.NewFlagSet("gantry", pflag.ContinueOnError)
+	top.AddTo(fs)
+	mine.AddTo(fs)
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	none, err := config.ReadFile("")
 	require.NoError(t, err)
-	ctx, err := p.Parse(args)
+	_, err = top.Fill(none)
+	require.NoError(t, err)
+	file, err := config.ReadFile(c.Config)
 	if err != nil {
 		return nil, err
 	}
-	src := config.SourcesOf(ctx, file)
-	if ctx.Command() == "worker" {
+	if err := file.Check(top, serve, worker, config.Bind(&c.Other)); err != nil {
+		return nil, err
+	}
+	src, err := mine.Fill(file)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(args, "worker") {
 		return &c, c.Worker.Finish(src)
 	}
 	return &c, c.Serve.Finish(src)

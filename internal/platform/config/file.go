@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -20,22 +19,6 @@ const EnvFile = "GANTRY_CONFIG"
 type File struct {
 	path   string
 	values map[string]any
-}
-
-// FilePath finds the file's path before flags are parsed: --config, else GANTRY_CONFIG, else none.
-func FilePath(args []string) string {
-	for i, a := range args {
-		if a == "--" {
-			break
-		}
-		if v, ok := strings.CutPrefix(a, "--config="); ok {
-			return v
-		}
-		if a == "--config" && i+1 < len(args) {
-			return args[i+1]
-		}
-	}
-	return os.Getenv(EnvFile)
 }
 
 // ReadFile reads the file; an empty path gives an empty one.
@@ -59,22 +42,14 @@ func ReadFile(path string) (*File, error) {
 	return f, nil
 }
 
-var _ kong.Resolver = (*File)(nil)
-
-// isSetting tells settings from mere options: a setting has a variable.
-func isSetting(flag *kong.Flag) bool { return len(flag.Envs) > 0 }
-
-// Validate refuses keys that aren't settings of any command.
-func (f *File) Validate(app *kong.Application) error {
+// Check refuses keys that aren't settings of any command.
+func (f *File) Check(all ...Settings) error {
 	known := map[string]bool{}
-	_ = kong.Visit(app, func(n kong.Visitable, next kong.Next) error {
-		if node, ok := n.(*kong.Node); ok {
-			for _, flag := range node.Flags {
-				known[flag.Name] = known[flag.Name] || isSetting(flag)
-			}
+	for _, ss := range all {
+		for _, s := range ss {
+			known[s.Name] = known[s.Name] || s.isSetting()
 		}
-		return next(nil)
-	})
+	}
 	var wrong []string
 	for k := range f.values {
 		if !known[k] {
@@ -88,72 +63,19 @@ func (f *File) Validate(app *kong.Application) error {
 	return fmt.Errorf("%s: unknown setting %s; `gantry serve --help` lists them", f.path, strings.Join(wrong, ", "))
 }
 
-// Resolve gives the file's value of a setting whose variable isn't set.
-func (f *File) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	v, ok := f.values[flag.Name]
-	if !ok || !isSetting(flag) || variableOf(flag) != "" {
-		return nil, nil
-	}
-	list, ok := v.([]any)
+// value gives the file's value of a setting as its flag would have it.
+func (f *File) value(s *Setting) (text, path string, ok bool) {
+	v, ok := f.values[s.Name]
 	if !ok {
-		return fmt.Sprint(v), nil
+		return "", "", false
+	}
+	list, isList := v.([]any)
+	if !isList {
+		return fmt.Sprint(v), f.path, true
 	}
 	parts := make([]string, len(list))
 	for i, e := range list {
 		parts[i] = fmt.Sprint(e)
 	}
-	return strings.Join(parts, string(max(flag.Tag.Sep, ','))), nil
-}
-
-// Blame adds the file's name to a parser's refusal of a value that the file gave. The parser names the flag only.
-func (f *File) Blame(err error, args []string) error {
-	name, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "--"), " ")
-	name = strings.TrimSuffix(name, ":")
-	given := slices.ContainsFunc(args, func(a string) bool { return a == "--"+name || strings.HasPrefix(a, "--"+name+"=") })
-	if _, ok := f.values[name]; !ok || given || strings.Contains(err.Error(), "envar") {
-		return err
-	}
-	return fmt.Errorf("%w (set by %s)", err, f.path)
-}
-
-// variableOf names the variable that gives the flag its value, empty when none is set.
-func variableOf(flag *kong.Flag) string {
-	for _, e := range flag.Envs {
-		if _, ok := os.LookupEnv(e); ok {
-			return e
-		}
-	}
-	return ""
-}
-
-// Sources says of each setting where its value came from.
-type Sources map[string]string
-
-// SourcesOf reads them off a parsed command line.
-func SourcesOf(ctx *kong.Context, f *File) Sources {
-	s := Sources{}
-	for _, p := range ctx.Path {
-		for _, flag := range p.Flags {
-			if v := variableOf(flag); v != "" {
-				s[flag.Name] = v
-			}
-		}
-	}
-	for _, p := range ctx.Path {
-		switch {
-		case p.Flag == nil:
-		case p.Resolved:
-			s[p.Flag.Name] = f.path
-		default:
-			s[p.Flag.Name] = "--" + p.Flag.Name
-		}
-	}
-	return s
-}
-
-func (s Sources) of(name string) string {
-	if from := s[name]; from != "" {
-		return from
-	}
-	return ""
+	return strings.Join(parts, ","), f.path, true
 }

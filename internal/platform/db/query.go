@@ -21,6 +21,11 @@ func One[T any](ctx context.Context, q Querier, scan func(Scanner) (T, error), q
 
 // All reads every row of a query that is bounded by its LIMIT or its nature.
 func All[T any](ctx context.Context, q Querier, scan func(Scanner) (T, error), query string, args ...any) ([]T, error) {
+	return AllUntil(ctx, q, scan, func(T) bool { return false }, query, args...)
+}
+
+// AllUntil is All that reads no further than the row of which enough is true: for rows that may be long.
+func AllUntil[T any](ctx context.Context, q Querier, scan func(Scanner) (T, error), enough func(T) bool, query string, args ...any) ([]T, error) {
 	ctx, cancel := answering(ctx)
 	defer cancel()
 	rows, err := q.QueryContext(ctx, query, args...)
@@ -35,6 +40,9 @@ func All[T any](ctx context.Context, q Querier, scan func(Scanner) (T, error), q
 			return nil, edge(ctx, err)
 		}
 		out = append(out, v)
+		if enough(v) {
+			return out, nil
+		}
 	}
 	return out, edge(ctx, rows.Err())
 }
@@ -127,6 +135,14 @@ func (w *Where) Number(text string, args ...any) string {
 		b.WriteString(part)
 	}
 	return b.String()
+}
+
+// Limit gives " LIMIT $n", with an OFFSET where rows are to be skipped.
+func (w *Where) Limit(n, skip int) string {
+	if skip == 0 {
+		return w.Number(" LIMIT ?", n)
+	}
+	return w.Number(" LIMIT ? OFFSET ?", n, skip)
 }
 
 // SQL gives " WHERE a AND b", empty without conditions.

@@ -20,6 +20,7 @@ const (
 	User         = "user-"
 	ServiceUser  = "service-user-"
 	APIKey       = "api-key-"
+	OlderKey     = "apk-"
 	Role         = "role-"
 	Outpost      = "outpost_env-"
 	Hypervisor   = "hypervisor-"
@@ -61,6 +62,8 @@ func BareSession(s string) string {
 // Key prefixes.
 const (
 	KeyService = "cog_" // a service user's key, or a person's token
+	KeyOrg     = "apk_" // an organization's key of the older API versions
+	KeyPerson  = "apk_user_"
 	KeyWorker  = "gwk_" // a worker's key
 	KeyConnect = "gct_" // one claim's connect token
 )

@@ -33,6 +33,7 @@ type Keeper struct {
 	wrap   *secrets.Keeper
 	root   []byte // what Derive derives from; nil until Attach for a keeper outside this machine
 	remote bool
+	canary string // the canary's row as Attach found it: it changes when another keeper takes this one's place
 
 	d      *db.DB
 	mu     sync.RWMutex
@@ -129,24 +130,33 @@ var ErrWrongKeeper = errors.New("the keeper can't open this database's secrets")
 // Attach ties the keeper to a migrated database. It refuses one whose secrets were wrapped by another keeper.
 func (k *Keeper) Attach(ctx context.Context, d *db.DB) error {
 	k.d = d
-	text, err := k.setting(ctx, canaryRow, func() ([]byte, error) { return []byte(canaryText), nil })
+	text, stored, err := k.setting(ctx, canaryRow, func() ([]byte, error) { return []byte(canaryText), nil })
 	if err != nil {
 		return err
 	}
 	if string(text) != canaryText {
 		return k.refuse(errors.New("the canary holds another text"))
 	}
-	if k.remote {
-		// The KMS gives no key material away, so signing keys come from a random root that it wraps.
-		root, err := k.setting(ctx, rootRow, randomKey)
-		if err != nil {
-			return err
+	k.canary = encoded(stored)
+	return k.takeRoot(ctx)
+}
+
+// takeRoot finds what Derive derives from. A KMS gives no key material away, so there it is a random root that the KMS wraps; a key file
+// is its own root, unless it took another keeper's place and was handed that one's (see Rotate).
+func (k *Keeper) takeRoot(ctx context.Context) error {
+	if !k.remote {
+		if _, err := readSetting(ctx, k.d, rootRow); errors.Is(err, db.ErrNone) {
+			return nil
 		}
-		if len(root) != keyLen {
-			return k.refuse(errors.New("the root has a wrong length"))
-		}
-		k.root = root
 	}
+	root, _, err := k.setting(ctx, rootRow, randomKey)
+	if err != nil {
+		return err
+	}
+	if len(root) != keyLen {
+		return k.refuse(errors.New("the root has a wrong length"))
+	}
+	k.root = root
 	return nil
 }
 
@@ -155,21 +165,20 @@ func (k *Keeper) refuse(cause error) error {
 }
 
 // setting reads and unwraps a row of settings. A missing row is made first.
-func (k *Keeper) setting(ctx context.Context, name string, fresh func() ([]byte, error)) ([]byte, error) {
-	stored, err := readSetting(ctx, k.d, name)
+func (k *Keeper) setting(ctx context.Context, name string, fresh func() ([]byte, error)) (plain, stored []byte, err error) {
+	stored, err = readSetting(ctx, k.d, name)
 	if errors.Is(err, db.ErrNone) {
 		if stored, err = k.makeSetting(ctx, name, fresh); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("keeper: read setting %s: %w", name, err)
+		return nil, nil, fmt.Errorf("keeper: read setting %s: %w", name, err)
 	}
-	plain, err := k.wrap.Decrypt(ctx, stored)
-	if err != nil {
-		return nil, k.refuse(err)
+	if plain, err = k.wrap.Decrypt(ctx, stored); err != nil {
+		return nil, nil, k.refuse(err)
 	}
-	return plain, nil
+	return plain, stored, nil
 }
 
 func (k *Keeper) makeSetting(ctx context.Context, name string, fresh func() ([]byte, error)) ([]byte, error) {

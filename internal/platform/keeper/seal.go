@@ -133,5 +133,5 @@ func (k *Keeper) makeDataKey(ctx context.Context, orgID string) ([]byte, error) 
 	if err != nil {
 		return nil, fault.Away(err, "the keeper")
 	}
-	return writeDataKey(ctx, k.d, orgID, wrapped)
+	return k.writeDataKey(ctx, orgID, wrapped)
 }

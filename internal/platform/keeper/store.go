@@ -43,8 +43,12 @@ func readDataKey(ctx context.Context, d *db.DB, orgID string) ([]byte, error) {
 }
 
 // writeDataKey keeps the first key that any replica wrote and gives it.
-func writeDataKey(ctx context.Context, d *db.DB, orgID string, wrapped []byte) ([]byte, error) {
+func (k *Keeper) writeDataKey(ctx context.Context, orgID string, wrapped []byte) ([]byte, error) {
+	d := k.d
 	err := d.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+		if err := k.unusedTx(ctx, tx); err != nil {
+			return err
+		}
 		_, err := db.Exec(ctx, tx, `INSERT INTO data_keys (org_id, wrapped, created_at) VALUES ($1, $2, $3)
 			ON CONFLICT (org_id) DO NOTHING`, orgID, wrapped, d.Clock().Millis())
 		return err

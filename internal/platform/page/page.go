@@ -23,10 +23,13 @@ const (
 // Position is where a page begins: after the row with these key values, each an int64 or a string. Nil is the start of the list.
 type Position []any
 
-// Request asks for one page: at most First items after Position.
+// Request asks for one page: at most First items after Position. The older API versions page by counting: they skip Skip items
+// instead, at a cost that grows with Skip, and ask for the list's Total.
 type Request struct {
 	First int
 	After Position
+	Skip  int
+	Total bool
 }
 
 // Limit is how many rows to read: one more than asked, to learn whether there is a next page.
@@ -37,7 +40,7 @@ type Page[T any] struct {
 	Items []T
 	End   Position
 	More  bool
-	// Total is nil where counting would cost more than the page.
+	// Total is nil unless the request asked for it.
 	Total *int64
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"gantry/internal/platform/clock"
+	"gantry/internal/platform/fault"
 )
 
 const (
@@ -26,6 +27,24 @@ const (
 
 // ErrCostly is given when a check would take too long.
 var ErrCostly = errors.New("the schema takes too many steps to check this value")
+
+// MaxBytes is the longest schema that callers may hand in (contract/behaviour.md §3.4, §3.10).
+const MaxBytes = 64 << 10
+
+// CheckField refuses a field of a request that isn't a schema by Check, or is too long. Nil is no schema.
+func CheckField(field string, schema []byte) error {
+	if schema == nil {
+		return nil
+	}
+	if len(schema) > MaxBytes {
+		return fault.InvalidField(field, "must have at most %d bytes", MaxBytes)
+	}
+	if err := Check(schema); err != nil {
+		line, _, _ := strings.Cut(err.Error(), "\n")
+		return fault.InvalidField(field, "%s", line)
+	}
+	return nil
+}
 
 // Check refuses what is no schema: something else than an object, or one with a reference to somewhere else.
 func Check(schema []byte) error {
