@@ -160,17 +160,47 @@ func TestVersionAndCompletion(t *testing.T) {
 	require.Contains(t, out, "complete -o default")
 }
 
-func TestTheShellCompletesCommandsAndFlags(t *testing.T) {
+func TestTheShellCompletesCommandsFlagsAndValues(t *testing.T) {
+	t.Parallel()
 	for line, want := range map[string]string{
-		"gantry ses":              "session\n",
-		"gantry session cre":      "create\n",
-		"gantry session create -": "--follow\n",
+		"ses":                      "session\t",
+		"session cre":              "create\t",
+		"session create --fo":      "--follow\t",
+		"worker --out":             "--outpost\t",
+		"serve --sandbox-net=":     "proxy\n",
+		"serve --log-level ":       "warn\n",
+		"openapi ":                 "gantry\n",
+		"completion -c ":           "fish\n",
+		"session message s --atta": "--attach\t",
 	} {
-		t.Setenv("COMP_LINE", line)
-		t.Setenv("COMP_POINT", fmt.Sprint(len(line)))
-		_, out, _ := command(t, "")
+		args := append([]string{"__complete"}, strings.Split(line, " ")...)
+		code, out, _ := command(t, "", args...)
+		require.Equal(t, exitOK, code, line)
 		require.Contains(t, out, want, line)
 	}
+}
+
+func TestAnAgentsCommandKeepsItsOwnFlags(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{
+		"claude --mode fast -- agent --mode slow -- x",
+		"--mode fast claude agent --mode slow -- x",
+		"claude --mode=fast agent --mode slow -- x",
+	} {
+		code, out, errs := command(t, "", append(strings.Fields("admin agent add --json --data "+t.TempDir()), strings.Fields(args)...)...)
+		require.Equal(t, exitOK, code, errs)
+		require.Contains(t, out, `"fast"`, args)
+		var agents []struct {
+			Name    string   `json:"name"`
+			Command []string `json:"command"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(out), &agents))
+		require.Equal(t, "claude", agents[len(agents)-1].Name)
+		require.Equal(t, strings.Fields("agent --mode slow -- x"), agents[len(agents)-1].Command, args)
+	}
+	code, out, _ := command(t, "", "admin", "agent", "add", "claude", "--help")
+	require.Equal(t, exitOK, code)
+	require.Contains(t, out, "Usage: gantry admin agent add <name> <command> ... [flags]")
 }
 
 func TestAnInterruptIsAShellsExitCode(t *testing.T) {

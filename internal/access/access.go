@@ -4,6 +4,7 @@
 package access
 
 import (
+	"net/netip"
 	"time"
 
 	"gantry/internal/platform/fault"
@@ -39,6 +40,8 @@ type Subject struct {
 	SessionID  string
 	Outposts   []string
 	WorkerOrgs []string
+	// IPRanges are those from which a worker's key is good; nil for anywhere.
+	IPRanges []netip.Prefix
 	// Expires is when the credential ends, zero when it doesn't.
 	Expires time.Time
 	// RequestID goes into audit entries and events.

@@ -2,7 +2,7 @@
 // doesn't happen.
 //
 // It records decisions of people, service users, operators and the system; what an agent does is a session's events
-// (contract/behaviour.md §19.8).
+// (contract/behaviour.md §19.8). What is written is sealed: see seal.go.
 package audit
 
 import (
@@ -31,19 +31,18 @@ func RecordTx(ctx context.Context, tx *db.Tx, s access.Subject, at int64, e Entr
 	if err != nil {
 		return err
 	}
-	var userID, email, serviceID, serviceName string
+	r := row{id: id.New(id.AuditLog), at: at, action: string(e.Action), orgID: db.Null(e.OrgID), requestID: db.Null(s.RequestID), data: string(text)}
 	switch s.Kind {
 	case access.Person:
-		userID, email = s.ID, s.Email
+		r.userID, r.email = db.Null(s.ID), db.Null(s.Email)
 	case access.ServiceUser:
-		serviceID, serviceName = s.ID, s.Name
+		r.serviceID, r.serviceName = db.Null(s.ID), db.Null(s.Name)
 	case access.Nobody, access.SessionToken, access.Worker, access.System:
-		serviceName = s.Name
+		r.serviceName = db.Null(s.Name)
 	}
 	_, err = db.Exec(ctx, tx, `INSERT INTO audit_entries (audit_log_id, created_at, action, org_id, user_id, user_email,
-			service_user_id, service_user_name, request_id, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		id.New(id.AuditLog), at, string(e.Action), db.Null(e.OrgID), db.Null(userID), db.Null(email),
-		db.Null(serviceID), db.Null(serviceName), db.Null(s.RequestID), string(text))
+			service_user_id, service_user_name, request_id, data, stamp)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		r.id, r.at, r.action, r.orgID, r.userID, r.email, r.serviceID, r.serviceName, r.requestID, r.data, tx.Sign(r.text()))
 	return err
 }

@@ -55,7 +55,8 @@ var contractActions = []Action{
 var ownActions = []Action{
 	CreateWorkerKey, RevokeWorkerKey, AddRepository, RemoveRepository, AddAgent, UpdateAgent, RemoveAgent, CreateOutpost,
 	DeleteOutpost, DrainHypervisor, RegisterIdpGroup, UnregisterIdpGroup, SyncIdpGroups,
-	CreateSchedule, UpdateSchedule, DeleteSchedule, RotateKeeper, ReleaseSecrets,
+	CreateSchedule, UpdateSchedule, DeleteSchedule, RotateKeeper, ReleaseSecrets, CreateGitConnection, UpdateGitConnection,
+	DeleteGitConnection,
 }
 
 var known = func() map[Action]bool {

@@ -8,8 +8,13 @@ import (
 	"gantry/internal/platform/db"
 )
 
-// list reads with the index of what is asked for: (org_id, time), (action, time) or (time) alone.
 func list(ctx context.Context, q db.Querier, p ListParams) ([]Log, error) {
+	query, args := listQuery(p)
+	return db.All(ctx, q, scanLog, query, args...)
+}
+
+// listQuery reads with the index of what is asked for: (org_id, time), (action, time) or (time) alone.
+func listQuery(p ListParams) (string, []any) {
 	var w db.Where
 	if p.OrgID != "" {
 		w.Add("org_id = ?", p.OrgID)
@@ -31,10 +36,10 @@ func list(ctx context.Context, q db.Querier, p ListParams) ([]Log, error) {
 		w.Add("(created_at, audit_log_id) "+beyond+" (?, ?)", p.Page.After...)
 	}
 	where := w.SQL()
-	limit := w.Number("LIMIT ?", p.Page.Limit())
-	return db.All(ctx, q, scanLog, `SELECT audit_log_id, created_at, action, org_id, user_id, user_email, service_user_id,
+	limit := w.Limit(p.Page.Limit(), p.Page.Skip)
+	return `SELECT audit_log_id, created_at, action, org_id, user_id, user_email, service_user_id,
 			service_user_name, request_id, data
-		FROM audit_entries`+where+` ORDER BY created_at `+direction+`, audit_log_id `+direction+` `+limit, w.Args()...)
+		FROM audit_entries` + where + ` ORDER BY created_at ` + direction + `, audit_log_id ` + direction + ` ` + limit, w.Args()
 }
 
 func scanLog(s db.Scanner) (Log, error) {

@@ -150,7 +150,7 @@ func claimTx(ctx context.Context, tx *db.Tx, sessionID, acceptorID string, now t
 	c := Claim{Token: id.NewKey(id.KeyConnect)}
 	var err error
 	c.Row, err = db.One(ctx, tx, scanRow, `UPDATE queue SET phase = 'claimed', acceptor_id = $1, last_acceptor = $1,
-			fence = fence + 1, token_hash = $2, claim_deadline = $3, lease_until = $3, last_batch = 0,
+			fence = fence + 1, token_hash = $2, claim_deadline = $3, lease_until = $3, last_batch = 0, ip_ranges = NULL,
 			updated_at = CASE WHEN updated_at < $4 THEN $4 ELSE updated_at + 1 END
 		WHERE session_id = $5 AND phase = 'pending' RETURNING `+rowColumns,
 		acceptorID, id.HashKey(c.Token), now.Add(ClaimTime).UnixMilli(), now.UnixMilli(), sessionID)
@@ -251,17 +251,4 @@ func HeldBy(ctx context.Context, q db.Querier, outpostID, acceptorID string) ([]
 // Get gives a session's row.
 func Get(ctx context.Context, q db.Querier, sessionID string) (Row, error) {
 	return getTx(ctx, q, sessionID)
-}
-
-// ByToken finds the claim that a connect token belongs to: 401 when it is unknown or its claim has ended.
-func (v *Service) ByToken(ctx context.Context, token string) (Row, error) {
-	none := fault.New(fault.Unauthenticated, "the connect token is unknown or its claim has ended")
-	if !id.WellFormed(id.KeyConnect, token) {
-		return Row{}, none
-	}
-	r, err := db.One(ctx, v.DB.Reader(), scanRow, `SELECT `+rowColumns+` FROM queue WHERE token_hash = $1`, id.HashKey(token))
-	if errors.Is(err, db.ErrNone) {
-		return Row{}, none
-	}
-	return r, err
 }

@@ -1,10 +1,14 @@
-// Package forge knows the repositories that sessions may name, and where they are.
+// Package forge knows the repositories that sessions may name, where they are, who may use them, and what git needs to reach them.
 //
-// An operator lists them: a name, and an https, ssh or file address. A file is allowed only below a root that the operator listed
-// for that, after symbolic links are resolved; an address carries no credentials, because it is shown and kept as it is.
+// A connection is an account at a provider whose API lists its repositories, or plain git whose repositories an operator lists: a name,
+// and an https, ssh or file address. A file is allowed only below a root that the operator listed for that, after symbolic links are
+// resolved; an address carries no credentials, because it is shown and kept as it is. An organization may use what its permissions
+// cover (contract/behaviour.md §9), and everything in the built-in connection, which is what an operator lists without naming one.
 package forge
 
 import (
+	"log/slog"
+	"net/http"
 	"net/url"
 	"path"
 	"path/filepath"
@@ -14,6 +18,8 @@ import (
 
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
+	"gantry/internal/platform/keeper"
+	"gantry/internal/platform/safehttp"
 )
 
 // Kind says how a repository is reached.
@@ -26,11 +32,20 @@ const (
 	File  Kind = "file"
 )
 
-// Repository is one repository. Name is `owner/name` or a bare name.
+// Repository is one repository. Name is what a session calls it: its path, `owner/name` or a bare name, with its host before it where
+// the path alone would mean another one.
 type Repository struct {
-	Name      string
-	URL       string
-	CreatedAt time.Time
+	Name         string
+	Path         string
+	URL          string
+	ConnectionID string
+	// ProviderID is the provider's own id, the name where an operator listed the repository. Empty texts and a zero UpdatedAt are
+	// what the provider doesn't say.
+	ProviderID, Description, Language string
+	UpdatedAt                         time.Time
+	CreatedAt                         time.Time
+	// ReadOnly says that the organization that was asked about may not push.
+	ReadOnly bool
 }
 
 // Kind says how the repository is reached.
@@ -42,6 +57,17 @@ func (r Repository) Kind() Kind {
 		return File
 	}
 	return SSH
+}
+
+// FileHost stands for the host of a repository that is a file.
+const FileHost = "localhost"
+
+// ShownHost is Host, and FileHost for a file.
+func (r Repository) ShownHost() string {
+	if r.Kind() == File {
+		return FileHost
+	}
+	return r.Host()
 }
 
 // Host gives the host of a repository that isn't a file, without a port.
@@ -60,16 +86,36 @@ func (r Repository) Host() string {
 type Options struct {
 	// FileRoots are the directories below which repositories may be files. None: no file is allowed.
 	FileRoots []string
+	// Keeper seals tokens; nil where no connection is made or used.
+	Keeper *keeper.Keeper
+	// Guard decides which addresses of providers may be asked; nil is the public internet alone.
+	Guard *safehttp.Guard
+	// Client asks providers instead of one made of Guard.
+	Client *http.Client
+	Logger *slog.Logger
 }
 
 // Service holds the use cases.
 type Service struct {
-	db *db.DB
-	o  Options
+	db     *db.DB
+	o      Options
+	client *http.Client
 }
 
 // New makes the service.
-func New(d *db.DB, o Options) *Service { return &Service{db: d, o: o} }
+func New(d *db.DB, o Options) *Service {
+	if o.Guard == nil {
+		o.Guard = safehttp.NewGuard(nil)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{db: d, o: o, client: o.Client}
+	if s.client == nil {
+		s.client = newClient(o.Guard)
+	}
+	return s
+}
 
 const (
 	maxName = 256

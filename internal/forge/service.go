@@ -3,7 +3,6 @@ package forge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 
 	"gantry/internal/access"
@@ -11,12 +10,16 @@ import (
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/page"
-	"gantry/internal/wire"
 )
 
-// Add lists a repository under a name that is not taken. What is listed already under this name changes nothing: whoever starts a
-// session on a folder lists it each time.
+// Add lists a repository in the built-in connection: every organization may use it.
 func (s *Service) Add(ctx context.Context, sub access.Subject, name, rawURL string) (Repository, error) {
+	return s.AddTo(ctx, sub, Listed, name, rawURL)
+}
+
+// AddTo lists a repository of a plain connection, under a name that is not taken there. What is listed already under this name changes
+// nothing: whoever starts a session on a folder lists it each time.
+func (s *Service) AddTo(ctx context.Context, sub access.Subject, connectionID, name, rawURL string) (Repository, error) {
 	if err := access.Require(sub, access.ManageGitIntegrations, ""); err != nil {
 		return Repository{}, err
 	}
@@ -27,9 +30,16 @@ func (s *Service) Add(ctx context.Context, sub access.Subject, name, rawURL stri
 	if err != nil {
 		return Repository{}, err
 	}
-	r := Repository{Name: name, URL: u, CreatedAt: db.Time(s.db.Clock().Millis())}
+	r := Repository{Name: name, Path: name, URL: u, ConnectionID: connectionID, ProviderID: name, CreatedAt: db.Time(s.db.Clock().Millis())}
 	err = s.db.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
-		err := insert(ctx, tx, r)
+		c, err := findConnection(ctx, tx, connectionID)
+		if err != nil {
+			return err
+		}
+		if err := c.takes(r); err != nil {
+			return err
+		}
+		err = insert(ctx, tx, r)
 		if errors.Is(err, db.ErrUnique) {
 			return fault.Wrap(err, fault.Conflict, "a repository named %s is listed already", name)
 		}
@@ -38,11 +48,11 @@ func (s *Service) Add(ctx context.Context, sub access.Subject, name, rawURL stri
 		}
 		return audit.RecordTx(ctx, tx, sub, r.CreatedAt.UnixMilli(), audit.Entry{
 			Action: audit.AddRepository,
-			Data:   map[string]any{"repository": r.Name, "url": r.URL},
+			Data:   map[string]any{"repository": r.Name, "url": r.URL, "git_connection_id": connectionID},
 		})
 	})
 	if fault.Is(err, fault.Conflict) {
-		listed, ferr := findAll(ctx, s.db.Reader(), []string{name})
+		listed, ferr := findIn(ctx, s.db.Reader(), connectionID, []string{name})
 		if ferr != nil {
 			return r, ferr
 		}
@@ -53,13 +63,36 @@ func (s *Service) Add(ctx context.Context, sub access.Subject, name, rawURL stri
 	return r, err
 }
 
-// Remove takes a repository off the list. Sessions that use it can't be started on a worker any more.
+// takes checks that a repository may be listed in a connection: its credential must not go to another host.
+func (c Connection) takes(r Repository) error {
+	switch {
+	case c.Provider != Plain:
+		return fault.New(fault.Conflict, "the provider lists this connection's repositories")
+	case !c.BuiltIn && r.ShownHost() != c.hostname():
+		return fault.InvalidField("url", "must be on the connection's host %s", c.Host)
+	}
+	return nil
+}
+
+// Remove takes a repository off the built-in connection.
 func (s *Service) Remove(ctx context.Context, sub access.Subject, name string) error {
+	return s.RemoveFrom(ctx, sub, Listed, name)
+}
+
+// RemoveFrom takes a repository off a plain connection's list. Sessions that use it can't clone it any more.
+func (s *Service) RemoveFrom(ctx context.Context, sub access.Subject, connectionID, name string) error {
 	if err := access.Require(sub, access.ManageGitIntegrations, ""); err != nil {
 		return err
 	}
 	return s.db.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
-		n, err := remove(ctx, tx, name)
+		c, err := findConnection(ctx, tx, connectionID)
+		if err != nil {
+			return err
+		}
+		if c.Provider != Plain {
+			return fault.New(fault.Conflict, "the provider lists this connection's repositories")
+		}
+		n, err := remove(ctx, tx, connectionID, name)
 		if err != nil {
 			return err
 		}
@@ -68,91 +101,94 @@ func (s *Service) Remove(ctx context.Context, sub access.Subject, name string) e
 		}
 		return audit.RecordTx(ctx, tx, sub, s.db.Clock().Millis(), audit.Entry{
 			Action: audit.RemoveRepository,
-			Data:   map[string]any{"repository": name},
+			Data:   map[string]any{"repository": name, "git_connection_id": connectionID},
 		})
 	})
 }
 
-// List gives one page of repositories by name.
+// List gives one page of the built-in connection's repositories by name.
 func (s *Service) List(ctx context.Context, sub access.Subject, r page.Request) (page.Page[Repository], error) {
-	if err := access.Require(sub, access.ViewGitIntegrations, ""); err != nil {
-		return page.Page[Repository]{}, err
-	}
-	rows, err := list(ctx, s.db.Reader(), r)
-	if err != nil {
-		return page.Page[Repository]{}, err
-	}
-	return page.Cut(rows, r, func(x Repository) page.Position { return page.Position{x.Name} }), nil
+	l, err := s.ConnectionRepositories(ctx, sub, ListingParams{ConnectionID: Listed, Page: r})
+	return l.Page, err
 }
 
-// Resolve finds the repositories that a session names, in their order and each once. A name may carry its host. It authorises
-// nobody: who may start a session may name what is listed.
-func (s *Service) Resolve(ctx context.Context, names []string) ([]Repository, error) {
-	if len(names) == 0 {
-		return nil, nil
-	}
-	var candidates []string
-	for _, in := range names {
-		n := normalName(in)
-		candidates = append(candidates, n)
-		if _, rest, ok := splitHost(n); ok {
-			candidates = append(candidates, rest)
-		}
-	}
-	known, err := findAll(ctx, s.db.Reader(), candidates)
-	if err != nil {
-		return nil, err
-	}
-	var out []Repository
-	seen := map[string]bool{}
-	for i, in := range names {
-		r, ok := pick(known, normalName(in))
-		if !ok {
-			return nil, fault.InvalidField(fmt.Sprintf("repos.%d", i), "no repository named %q is listed", in)
-		}
-		if !seen[r.Name] {
-			seen[r.Name] = true
-			out = append(out, r)
-		}
-	}
-	return out, nil
+// UsableParams ask for the repositories that an organization may use.
+type UsableParams struct {
+	OrgID         string
+	Page          page.Request
+	Name          string   // part of the path, whatever the case
+	Only, Exclude []string // paths
 }
 
-// pick prefers the exact name; with a host in front, the repository of the rest must be on that host.
-func pick(known map[string]Repository, name string) (Repository, bool) {
-	if r, ok := known[name]; ok {
-		return r, true
-	}
-	host, rest, ok := splitHost(name)
-	if !ok {
-		return Repository{}, false
-	}
-	r, ok := known[rest]
-	return r, ok && r.Host() == host
+// UsableRepository is a repository that an organization may use, with the host it is shown under.
+type UsableRepository struct {
+	Repository
+	Host string
+
+	folded string
 }
 
-// Spec gives a worker the repositories of a session, by the names that Resolve gave. A file is checked against the roots again: an
-// operator may have taken one off since.
-func (s *Service) Spec(ctx context.Context, names []string) ([]wire.Repository, error) {
-	known, err := findAll(ctx, s.db.Reader(), names)
-	if err != nil {
-		return nil, err
+// Usable gives one page of what an organization may use: the operator's list, and what its permissions cover of what the providers
+// show, by connection and path. A repository that a permission names and the provider doesn't show may be used, and isn't here.
+func (s *Service) Usable(ctx context.Context, sub access.Subject, p UsableParams) (page.Page[UsableRepository], error) {
+	none := page.Page[UsableRepository]{}
+	if err := access.Require(sub, access.ViewOrgRepositories, p.OrgID); err != nil {
+		return none, err
 	}
-	dirs := directories(names)
-	out := make([]wire.Repository, 0, len(names))
-	for i, n := range names {
-		r, ok := known[n]
-		if !ok {
-			return nil, fault.New(fault.NotFound, "the repository %s is not listed any more", n)
+	connections, err := s.reachable(ctx, p.OrgID)
+	if err != nil {
+		return none, err
+	}
+	f := filter{OrgID: p.OrgID, Name: p.Name, Only: lowered(p.Only), Exclude: lowered(p.Exclude)}
+	var from, after any
+	if p.Page.After != nil {
+		from, after = p.Page.After[0], p.Page.After[1]
+	}
+	var rows []UsableRepository
+	for _, c := range connections { // a handful, each read in the order of its index
+		if from != nil && c.ID < from.(string) { //nolint:forcetypeassert // the cursor is sealed
+			continue
 		}
-		if r.Kind() == File {
-			if err := s.stillAllowed(r); err != nil {
-				return nil, err
+		if from != c.ID {
+			after = nil
+		}
+		if after == nil && p.Page.After == nil {
+			if c, err = s.look(ctx, c, true); fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Conflict) {
+				err = nil // the other connections are there, and this one says elsewhere what it lacks
+			}
+			if err != nil {
+				return none, err
 			}
 		}
-		out = append(out, wire.Repository{Name: r.Name, URL: r.URL, Dir: dirs[i]})
+		part, err := f.within(ctx, s.db.Reader(), c.ID, after, p.Page.Limit()-len(rows))
+		if err != nil {
+			return none, err
+		}
+		for _, l := range part {
+			rows = append(rows, UsableRepository{Repository: l.Repository, Host: c.shownHost(l.Repository), folded: l.folded})
+		}
+		if len(rows) >= p.Page.Limit() {
+			break
+		}
 	}
-	return out, nil
+	return page.Cut(rows, p.Page, func(r UsableRepository) page.Position { return page.Position{r.ConnectionID, r.folded} }), nil
+}
+
+// shownHost is the host that a repository is shown under.
+func (c Connection) shownHost(r Repository) string {
+	if c.Provider == Plain {
+		return r.ShownHost()
+	}
+	return c.Host
+}
+
+// ShownHost is the host that one of the listing's repositories is shown under.
+func (l Listing) ShownHost(r Repository) string { return l.Connection.shownHost(r) }
+
+// reachable gives the connections that an organization may use anything of, by id.
+func (s *Service) reachable(ctx context.Context, orgID string) ([]Connection, error) {
+	return db.All(ctx, s.db.Reader(), scanConnection, `SELECT `+connectionColumns+` FROM git_connections WHERE built_in = 1 OR git_connection_id IN
+		(SELECT git_connection_id FROM git_permissions WHERE org_id = $1) ORDER BY git_connection_id`, orgID)
 }
 
 func (s *Service) stillAllowed(r Repository) error {

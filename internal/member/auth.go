@@ -45,6 +45,8 @@ type Authenticator struct {
 	embedded map[keyHash]access.Subject
 	// generation counts what was forgotten, so that a lookup which began before a change is not kept after it.
 	generation uint64
+	// list is the IP access list, nil until it is read again. mu guards its being kept.
+	list atomic.Pointer[[]netip.Prefix]
 
 	used  sync.Map // keyUse -> Unix milliseconds, waiting to be written
 	watch watch
@@ -65,7 +67,7 @@ func newAuthenticator(d *db.DB, hub *events.Hub, log *slog.Logger, o AuthOptions
 var errRefused = fault.New(fault.Unauthenticated, "the credential is missing, unknown, expired or revoked")
 
 // Authenticate gives the subject of a bearer credential: a service user's or a person's cog_ key, or a worker's gwk_ key.
-// The address plays no part in the answer; the kit limits unknown keys by it.
+// A cog_ key is good from an address of the IP access list, which is looked at before the key; a worker's from those of its own.
 func (a *Authenticator) Authenticate(ctx context.Context, bearer string, remote netip.Addr) (access.Subject, error) {
 	if !id.WellFormed(id.KeyService, bearer) && !id.WellFormed(id.KeyWorker, bearer) {
 		return access.Subject{}, errRefused
@@ -74,11 +76,16 @@ func (a *Authenticator) Authenticate(ctx context.Context, bearer string, remote 
 }
 
 // identify gives the subject of a well-formed key of any sort.
-func (a *Authenticator) identify(ctx context.Context, bearer string, _ netip.Addr) (access.Subject, error) {
+func (a *Authenticator) identify(ctx context.Context, bearer string, remote netip.Addr) (access.Subject, error) {
 	worker := strings.HasPrefix(bearer, id.KeyWorker)
 	hash := sha256.Sum256([]byte(bearer))
 	if err := a.fresh(ctx); err != nil {
 		return access.Subject{}, err
+	}
+	if !worker {
+		if err := a.AllowAddress(ctx, remote); err != nil {
+			return access.Subject{}, err
+		}
 	}
 	a.mu.RLock()
 	c, sub, inside := a.cache[hash], a.embedded[hash], false
@@ -99,6 +106,9 @@ func (a *Authenticator) identify(ctx context.Context, bearer string, _ netip.Add
 	}
 	now := a.db.Clock().Now()
 	if !c.subject.Expires.IsZero() && !now.Before(c.subject.Expires) {
+		return access.Subject{}, errRefused
+	}
+	if worker && !access.From(c.subject.IPRanges, remote) {
 		return access.Subject{}, errRefused
 	}
 	a.touch(c, now.UnixMilli())
@@ -139,8 +149,13 @@ func (a *Authenticator) forget(kind, subjectID string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.generation++
-	if kind == changeAll {
+	switch kind {
+	case changeAll:
 		clear(a.cache)
+		a.list.Store(nil)
+		return
+	case changeIPList:
+		a.list.Store(nil)
 		return
 	}
 	for h, c := range a.cache {

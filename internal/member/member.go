@@ -1,5 +1,5 @@
-// Package member owns who may act: service users, people, their direct roles and keys, workers' keys, and the step from a
-// credential to an access.Subject.
+// Package member owns who may act: service users, people, groups of the identity provider, their roles and keys, workers' keys, and the
+// step from a credential to an access.Subject. The rules for people stand in people.go, those for groups in idp.go.
 //
 // Rules, all from contract/behaviour.md §1.3, §2.4, §2.5 and §19.3:
 //   - A principal holds at most one direct role in the enterprise and one in each organization.
@@ -13,6 +13,7 @@ package member
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 	"unicode/utf8"
 
@@ -69,12 +70,13 @@ type NewKey struct {
 	Token secret.String
 }
 
-// WorkerKey is what a worker signs in with. Orgs nil means every organization.
+// WorkerKey is what a worker signs in with. Orgs nil means every organization, IPRanges nil every address.
 type WorkerKey struct {
 	ID         string
 	Name       string
 	Outposts   []string
 	Orgs       []string
+	IPRanges   []netip.Prefix
 	CreatedAt  time.Time
 	ExpiresAt  time.Time
 	RevokedAt  time.Time
@@ -166,11 +168,12 @@ type RotateKeyParams struct {
 }
 
 // WorkerKeyParams make a worker's key. The caller has resolved Outposts to ids of outposts that exist. Orgs nil means every
-// organization.
+// organization, no IPRanges every address.
 type WorkerKeyParams struct {
 	Name      string
 	Outposts  []string
 	Orgs      []string
+	IPRanges  []string
 	ExpiresAt time.Time
 }
 

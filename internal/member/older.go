@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"gantry/internal/access"
@@ -234,4 +235,58 @@ func (o *Older) Authenticate(ctx context.Context, bearer string, remote netip.Ad
 		return sub.Bound(sub.KeyOrg), nil
 	}
 	return sub, nil
+}
+
+// UserIDOf gives the member who has an address, empty for nobody. It authorises nobody: a filter by an address tells no more than the
+// list that it filters.
+func (s *Service) UserIDOf(ctx context.Context, email string) (string, error) {
+	userID, err := db.One(ctx, s.db.Reader(), db.Text, `SELECT user_id FROM users WHERE email_key = $1 AND deleted_at IS NULL`, emailKey(email))
+	if errors.Is(err, db.ErrNone) {
+		return "", nil
+	}
+	return userID, err
+}
+
+// Emails gives the addresses of people, former members among them; ids that are nobody's are left out. It authorises nobody: what
+// shows who did something may show their address.
+func (s *Service) Emails(ctx context.Context, userIDs []string) (map[string]string, error) {
+	ids := slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(userIDs))), func(id string) bool { return id == "" })
+	out := make(map[string]string, len(ids))
+	for chunk := range slices.Chunk(ids, 500) {
+		var w db.Where
+		w.In("user_id", chunk)
+		rows, err := db.All(ctx, s.db.Reader(), func(r db.Scanner) (p [2]string, err error) {
+			return p, r.Scan(&p[0], &p[1])
+		}, `SELECT user_id, email FROM users`+w.SQL(), w.Args()...)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range rows {
+			out[p[0]] = p[1]
+		}
+	}
+	return out, nil
+}
+
+// OrgCounts are how many people have a role of their own in an organization, and how many of them its admin's.
+type OrgCounts struct{ Members, Admins int64 }
+
+// CountPeople counts the people of organizations. It authorises nobody: who may read an organization may read how many it has.
+func (s *Service) CountPeople(ctx context.Context, orgIDs []string) (map[string]OrgCounts, error) {
+	if len(orgIDs) == 0 {
+		return map[string]OrgCounts{}, nil
+	}
+	var w db.Where
+	admin := w.Number("?", access.RoleOrgAdmin)
+	w.In("a.org_id", orgIDs)
+	w.Add("a.principal_kind = '" + kindPerson + "'")
+	out := make(map[string]OrgCounts, len(orgIDs))
+	_, err := db.All(ctx, s.db.Reader(), func(r db.Scanner) (struct{}, error) {
+		var id string
+		var c OrgCounts
+		err := r.Scan(&id, &c.Members, &c.Admins)
+		out[id] = c
+		return struct{}{}, err
+	}, `SELECT a.org_id, COUNT(*), COUNT(*) FILTER (WHERE a.role_id = `+admin+`) FROM role_assignments a`+w.SQL()+` GROUP BY a.org_id`, w.Args()...)
+	return out, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
@@ -195,7 +196,7 @@ func recordRoleTx(ctx context.Context, tx *db.Tx, sub access.Subject, at int64, 
 // use says how many hold a role, each counted once however often.
 type use struct{ people, serviceUsers, groups int64 }
 
-// String is the use for people: "2 people and 1 group".
+// String is the use for people: "2 people, 1 group".
 func (u use) String() string {
 	var parts []string
 	for _, p := range []struct {
@@ -210,16 +211,5 @@ func (u use) String() string {
 			parts = append(parts, fmt.Sprint(p.n, " ", p.many))
 		}
 	}
-	text := ""
-	for i, p := range parts {
-		switch {
-		case i == 0:
-		case i == len(parts)-1:
-			text += " and "
-		default:
-			text += ", "
-		}
-		text += p
-	}
-	return text
+	return strings.Join(parts, ", ")
 }

@@ -71,8 +71,15 @@ func (s *Service) admitTx(ctx context.Context, tx *db.Tx, sub access.Subject, ro
 		if err != nil {
 			return p, err
 		}
-		if !free {
-			return p, fault.New(fault.Conflict, "somebody with one of the addresses is being invited at this moment; try again")
+		if !free { // somebody else invited them since we looked
+			known, err := knownPeople(ctx, tx, []string{emailKey(email)})
+			if err != nil {
+				return p, err
+			}
+			if p = known[emailKey(email)]; p.ID == "" {
+				return p, fault.New(fault.Conflict, "a member with the address %s was removed at this moment; try again", email)
+			}
+			return s.admitTx(ctx, tx, sub, role, p, email)
 		}
 	} else if _, ok := p.roleIn(""); ok {
 		return p, nil

@@ -71,7 +71,7 @@ func listRoles(ctx context.Context, q db.Querier, r page.Request) ([]access.Role
 		w.Add("r.role_id > ?", r.After...)
 	}
 	where := w.SQL()
-	limit := w.Number("LIMIT ?", r.Limit())
+	limit := w.Limit(r.Limit(), r.Skip)
 	return db.All(ctx, q, scanRole, `SELECT `+roleColumns+` FROM roles r`+where+` ORDER BY r.role_id `+limit, w.Args()...)
 }
 
@@ -131,7 +131,7 @@ func listServiceUsers(ctx context.Context, q db.Querier, p ListParams, now int64
 		w.Add("(created_at, service_user_id) > (?, ?)", p.Page.After...)
 	}
 	where := w.SQL()
-	limit := w.Number("LIMIT ?", p.Page.Limit())
+	limit := w.Limit(p.Page.Limit(), p.Page.Skip)
 	return db.All(ctx, q, scanServiceUser, `SELECT `+serviceUserColumns+` FROM service_users`+where+
 		` ORDER BY created_at, service_user_id `+limit, w.Args()...)
 }

@@ -56,6 +56,25 @@ type credential struct {
 	roleOrg, permissions         sql.NullString
 }
 
+// credentialQuery reads a key with its principal, a row for each direct role and for each that comes through a group.
+const credentialQuery = `SELECT k.api_key_id, k.name, k.principal_id, k.expires_at, k.revoked_at, k.last_used_at, s.name, s.org_id, s.expires_at,
+		s.deleted_at, u.name, u.email, u.deleted_at, a.org_id, r.permissions, k.form, k.org_id
+	FROM api_keys k
+	LEFT JOIN service_users s ON s.service_user_id = k.principal_id
+	LEFT JOIN users u ON u.user_id = k.principal_id
+	LEFT JOIN role_assignments a ON a.principal_id = k.principal_id
+	LEFT JOIN roles r ON r.role_id = a.role_id
+	WHERE k.hash = $1
+	UNION ALL
+	SELECT k.api_key_id, k.name, k.principal_id, k.expires_at, k.revoked_at, k.last_used_at, NULL, NULL, NULL,
+		NULL, u.name, u.email, u.deleted_at, g.org_id, r.permissions, k.form, k.org_id
+	FROM api_keys k
+	JOIN users u ON u.user_id = k.principal_id
+	JOIN idp_group_members m ON m.user_id = u.user_id
+	JOIN idp_group_roles g ON g.idp_group_name = m.idp_group_name
+	JOIN roles r ON r.role_id = g.role_id
+	WHERE k.hash = $1`
+
 // readCredential reads a cog_ key with its principal and roles, direct and through groups, in one statement, so that they belong
 // together. It gives the time of the last use in Unix milliseconds. db.ErrNone stands for unknown, revoked and deleted.
 func readCredential(ctx context.Context, q db.Querier, hash []byte) (access.Subject, int64, error) {
@@ -64,23 +83,7 @@ func readCredential(ctx context.Context, q db.Querier, hash []byte) (access.Subj
 		return c, s.Scan(&c.keyID, &c.keyName, &c.principal, &c.keyExpires, &c.keyRevoked, &c.used, &c.suName, &c.suOrg,
 			&c.suExpires, &c.suDeleted, &c.personName, &c.personEmail, &c.personDeleted, &c.roleOrg, &c.permissions,
 			&c.keyForm, &c.keyOrg)
-	}, `SELECT k.api_key_id, k.name, k.principal_id, k.expires_at, k.revoked_at, k.last_used_at, s.name, s.org_id, s.expires_at,
-			s.deleted_at, u.name, u.email, u.deleted_at, a.org_id, r.permissions, k.form, k.org_id
-		FROM api_keys k
-		LEFT JOIN service_users s ON s.service_user_id = k.principal_id
-		LEFT JOIN users u ON u.user_id = k.principal_id
-		LEFT JOIN role_assignments a ON a.principal_id = k.principal_id
-		LEFT JOIN roles r ON r.role_id = a.role_id
-		WHERE k.hash = $1
-		UNION ALL
-		SELECT k.api_key_id, k.name, k.principal_id, k.expires_at, k.revoked_at, k.last_used_at, NULL, NULL, NULL,
-			NULL, u.name, u.email, u.deleted_at, g.org_id, r.permissions, k.form, k.org_id
-		FROM api_keys k
-		JOIN users u ON u.user_id = k.principal_id
-		JOIN idp_group_members m ON m.user_id = u.user_id
-		JOIN idp_group_roles g ON g.idp_group_name = m.idp_group_name
-		JOIN roles r ON r.role_id = g.role_id
-		WHERE k.hash = $1`, hash)
+	}, credentialQuery, hash)
 	if err != nil {
 		return access.Subject{}, 0, err
 	}
@@ -135,9 +138,15 @@ func readWorkerCredential(ctx context.Context, q db.Querier, hash []byte) (acces
 	}
 	return access.Subject{
 		Kind: access.Worker, ID: k.ID, Name: k.Name, KeyID: k.ID, KeyName: k.Name,
-		Outposts: k.Outposts, WorkerOrgs: k.Orgs, Expires: k.ExpiresAt,
+		Outposts: k.Outposts, WorkerOrgs: k.Orgs, IPRanges: k.IPRanges, Expires: k.ExpiresAt,
 	}, used, nil
 }
+
+// personGrants reads the roles that a person holds, direct ones and those of their groups.
+const personGrants = `SELECT a.org_id, r.permissions FROM role_assignments a JOIN roles r ON r.role_id = a.role_id WHERE a.principal_id = $1
+	UNION ALL
+	SELECT g.org_id, r.permissions FROM idp_group_members m JOIN idp_group_roles g ON g.idp_group_name = m.idp_group_name
+		JOIN roles r ON r.role_id = g.role_id WHERE m.user_id = $1`
 
 func readPerson(ctx context.Context, q db.Querier, userID string) (access.Subject, error) {
 	sub, err := db.One(ctx, q, func(s db.Scanner) (access.Subject, error) {
@@ -156,9 +165,6 @@ func readPerson(ctx context.Context, q db.Querier, userID string) (access.Subjec
 		var err error
 		g.Permissions, err = parsePermissions(perms)
 		return g, err
-	}, `SELECT a.org_id, r.permissions FROM role_assignments a JOIN roles r ON r.role_id = a.role_id WHERE a.principal_id = $1
-		UNION ALL
-		SELECT g.org_id, r.permissions FROM idp_group_members m JOIN idp_group_roles g ON g.idp_group_name = m.idp_group_name
-			JOIN roles r ON r.role_id = g.role_id WHERE m.user_id = $1`, userID)
+	}, personGrants, userID)
 	return sub.WithGrants(grants...), err
 }

@@ -46,15 +46,15 @@ func revokeAllKeys(ctx context.Context, tx *db.Tx, principalID string, at int64)
 	return err
 }
 
-const workerKeyColumns = `worker_key_id, name, outposts, orgs, created_at, expires_at, revoked_at, last_used_at`
+const workerKeyColumns = `worker_key_id, name, outposts, orgs, ip_ranges, created_at, expires_at, revoked_at, last_used_at`
 
 func scanWorkerKey(s db.Scanner) (WorkerKey, error) {
 	var k WorkerKey
 	var outposts string
-	var orgs sql.NullString
+	var orgs, ranges sql.NullString
 	var created int64
 	var expires, revoked, used sql.NullInt64
-	if err := s.Scan(&k.ID, &k.Name, &outposts, &orgs, &created, &expires, &revoked, &used); err != nil {
+	if err := s.Scan(&k.ID, &k.Name, &outposts, &orgs, &ranges, &created, &expires, &revoked, &used); err != nil {
 		return k, err
 	}
 	k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsedAt = db.Time(created), db.NullTime(expires), db.NullTime(revoked), db.NullTime(used)
@@ -62,7 +62,12 @@ func scanWorkerKey(s db.Scanner) (WorkerKey, error) {
 		return k, err
 	}
 	if orgs.Valid {
-		return k, json.Unmarshal([]byte(orgs.String), &k.Orgs)
+		if err := json.Unmarshal([]byte(orgs.String), &k.Orgs); err != nil {
+			return k, err
+		}
+	}
+	if ranges.Valid {
+		return k, json.Unmarshal([]byte(ranges.String), &k.IPRanges)
 	}
 	return k, nil
 }
@@ -72,7 +77,7 @@ func insertWorkerKey(ctx context.Context, tx *db.Tx, k WorkerKey, token secret.S
 	if err != nil {
 		return err
 	}
-	var orgs sql.NullString
+	var orgs, ranges sql.NullString
 	if k.Orgs != nil {
 		text, err := json.Marshal(k.Orgs)
 		if err != nil {
@@ -80,9 +85,16 @@ func insertWorkerKey(ctx context.Context, tx *db.Tx, k WorkerKey, token secret.S
 		}
 		orgs = db.Null(string(text))
 	}
-	_, err = db.Exec(ctx, tx, `INSERT INTO worker_keys (worker_key_id, name, hash, outposts, orgs, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		k.ID, k.Name, id.HashKey(token.Reveal()), string(outposts), orgs, k.CreatedAt.UnixMilli(), db.NullMillis(k.ExpiresAt))
+	if k.IPRanges != nil {
+		text, err := json.Marshal(k.IPRanges)
+		if err != nil {
+			return err
+		}
+		ranges = db.Null(string(text))
+	}
+	_, err = db.Exec(ctx, tx, `INSERT INTO worker_keys (worker_key_id, name, hash, outposts, orgs, ip_ranges, created_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		k.ID, k.Name, id.HashKey(token.Reveal()), string(outposts), orgs, ranges, k.CreatedAt.UnixMilli(), db.NullMillis(k.ExpiresAt))
 	return err
 }
 

@@ -76,26 +76,32 @@ func upsertAssignment(ctx context.Context, tx *db.Tx, principalID, kind, orgID, 
 
 // peopleQuery is the list of an enterprise's members, oldest first, or of an organization's: those with a direct role there, by id.
 func peopleQuery(p PeopleParams) (string, []any) {
+	if p.Email != "" {
+		return addressQuery(p)
+	}
 	var w db.Where
-	from, order := `users u`, `u.created_at, u.user_id`
+	from, order, after := `users u`, `u.created_at, u.user_id`, `(u.created_at, u.user_id) > (?, ?)`
 	if p.OrgID != "" {
-		from, order = `role_assignments a JOIN users u ON u.user_id = a.principal_id`, `a.principal_id`
+		from, order, after = `role_assignments a JOIN users u ON u.user_id = a.principal_id`, `a.principal_id`, `a.principal_id > ?`
 		w.Add("a.org_id = ? AND a.principal_kind = '"+kindPerson+"'", p.OrgID)
 	}
 	w.Add("u.deleted_at IS NULL")
-	if p.Email != "" {
-		w.Add("u.email_key = ?", emailKey(p.Email))
-	}
-	switch {
-	case p.Page.After == nil:
-	case p.OrgID != "":
-		w.Add("a.principal_id > ?", p.Page.After...)
-	default:
-		w.Add("(u.created_at, u.user_id) > (?, ?)", p.Page.After...)
+	if p.Page.After != nil {
+		w.Add(after, p.Page.After...)
 	}
 	where := w.SQL()
 	limit := w.Number("LIMIT ?", p.Page.Limit())
 	return `SELECT ` + personColumns + ` FROM ` + from + where + ` ORDER BY ` + order + ` ` + limit, w.Args()
+}
+
+// addressQuery finds the one member with an address, in an organization only if they hold a direct role there.
+func addressQuery(p PeopleParams) (string, []any) {
+	var w db.Where
+	w.Add("u.email_key = ? AND u.deleted_at IS NULL", emailKey(p.Email))
+	if p.OrgID != "" {
+		w.Add("EXISTS (SELECT 1 FROM role_assignments a WHERE a.principal_id = u.user_id AND a.org_id = ?)", p.OrgID)
+	}
+	return `SELECT ` + personColumns + ` FROM users u` + w.SQL(), w.Args()
 }
 
 func peoplePosition(orgID string) func(Person) page.Position {
@@ -106,10 +112,10 @@ func peoplePosition(orgID string) func(Person) page.Position {
 }
 
 // idpPeopleQuery is the list of people who hold a role through a group, by id: in an organization, or with OrgID "" anywhere. It walks
-// from one id to the next by the index, so that a page costs the same however many people and groups there are.
+// from one id to the next by the index, so that a page costs the same however many people there are. SQLite takes CROSS JOIN as an order.
 func idpPeopleQuery(p PeopleParams) (string, []any) {
 	if p.Email != "" {
-		return idpPersonQuery(p)
+		return idpAddressQuery(p)
 	}
 	args := []any{""}
 	if len(p.Page.After) == 1 {
@@ -133,10 +139,10 @@ func idpPeopleQuery(p PeopleParams) (string, []any) {
 			SELECT ` + next("$1") + `, 1
 			UNION ALL
 			SELECT ` + next("walk.user_id") + `, walk.n + 1 FROM walk WHERE walk.user_id IS NOT NULL AND walk.n < ` + limit + `
-		) SELECT ` + personColumns + ` FROM walk JOIN users u ON u.user_id = walk.user_id WHERE u.deleted_at IS NULL ORDER BY walk.n`, args
+		) SELECT ` + personColumns + ` FROM walk CROSS JOIN users u WHERE u.user_id = walk.user_id AND u.deleted_at IS NULL ORDER BY walk.n`, args
 }
 
-func idpPersonQuery(p PeopleParams) (string, []any) {
+func idpAddressQuery(p PeopleParams) (string, []any) {
 	args, in := []any{emailKey(p.Email)}, ""
 	if p.OrgID != "" {
 		args, in = append(args, p.OrgID), ` AND g.org_id = $2`

@@ -18,6 +18,7 @@ import (
 const (
 	changeKey       = "key"       // subject_id is an API key's or a worker key's id
 	changePrincipal = "principal" // subject_id is a service user's or a person's id
+	changeIPList    = "ip_list"   // the IP access list
 	changeAll       = "all"
 )
 

@@ -22,10 +22,17 @@ func (s *Service) CreateWorkerKey(ctx context.Context, sub access.Subject, p Wor
 	if err := p.validate(now); err != nil {
 		return WorkerKey{}, secret.String{}, err
 	}
+	ranges, err := parseRanges("ip_ranges", p.IPRanges)
+	if err != nil {
+		return WorkerKey{}, secret.String{}, err
+	}
 	at := now.UnixMilli()
 	k := WorkerKey{ID: id.New(id.WorkerKey), Name: p.Name, Outposts: p.Outposts, Orgs: p.Orgs, CreatedAt: db.Time(at), ExpiresAt: p.ExpiresAt}
+	if len(ranges) > 0 {
+		k.IPRanges = ranges
+	}
 	token := secret.New(id.NewKey(id.KeyWorker))
-	err := s.db.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err = s.db.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		for _, o := range p.Orgs {
 			if err := orgThere(ctx, tx, o); err != nil {
 				return err
@@ -41,7 +48,7 @@ func (s *Service) CreateWorkerKey(ctx context.Context, sub access.Subject, p Wor
 
 func recordWorkerKeyTx(ctx context.Context, tx *db.Tx, sub access.Subject, at int64, action audit.Action, k WorkerKey) error {
 	return audit.RecordTx(ctx, tx, sub, at, audit.Entry{Action: action, Data: map[string]any{
-		"worker_key_id": k.ID, "worker_key_name": k.Name, "outposts": k.Outposts, "org_ids": k.Orgs,
+		"worker_key_id": k.ID, "worker_key_name": k.Name, "outposts": k.Outposts, "org_ids": k.Orgs, "ip_ranges": k.IPRanges,
 	}})
 }
 

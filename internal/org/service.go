@@ -46,7 +46,15 @@ func (s *Service) List(ctx context.Context, sub access.Subject, r page.Request) 
 	if err != nil {
 		return page.Page[Org]{}, err
 	}
-	return page.Cut(rows, r, func(o Org) page.Position { return page.Position{o.CreatedAt.UnixMilli(), o.ID} }), nil
+	p := page.Cut(rows, r, func(o Org) page.Position { return page.Position{o.CreatedAt.UnixMilli(), o.ID} })
+	if r.Total {
+		n, err := count(ctx, s.db.Reader())
+		if err != nil {
+			return page.Page[Org]{}, err
+		}
+		p.Total = &n
+	}
+	return p, nil
 }
 
 // Get reads a live organization.
@@ -147,6 +155,12 @@ func (s *Service) Exists(ctx context.Context, orgID string) (bool, error) {
 		s.alive.note(orgID, now)
 	}
 	return err == nil, err
+}
+
+// IsPrimary reports whether an organization is the enterprise's oldest one. It authorises nobody: v2 asks before it deletes one.
+func (s *Service) IsPrimary(ctx context.Context, orgID string) (bool, error) {
+	oldest, err := list(ctx, s.db.Reader(), page.Request{})
+	return err == nil && len(oldest) > 0 && oldest[0].ID == orgID, err
 }
 
 // Budget is what bounds the work of an organization: its own limits, and that of its group. Group is nil without one.

@@ -64,8 +64,12 @@ func list(ctx context.Context, q db.Querier, r page.Request) ([]Org, error) {
 		w.Add("(created_at, org_id) > (?, ?)", r.After...)
 	}
 	where := w.SQL()
-	limit := w.Number("LIMIT ?", r.Limit())
+	limit := w.Limit(r.Limit(), r.Skip)
 	return db.All(ctx, q, scan, `SELECT `+columns+` FROM organizations`+where+` ORDER BY created_at, org_id `+limit, w.Args()...)
+}
+
+func count(ctx context.Context, q db.Querier) (int64, error) {
+	return db.One(ctx, q, db.Int, `SELECT COUNT(*) FROM organizations WHERE deleted_at IS NULL`)
 }
 
 func touch(ctx context.Context, tx *db.Tx, orgID string, at int64) (int64, error) {

@@ -42,9 +42,9 @@ func checkCount(tags []string) error {
 	return nil
 }
 
-// sorted gives the tags in the order of their bytes, each once.
+// sorted gives the tags in the order of their bytes, each once, and never nil.
 func sorted(tags []string) []string {
-	out := slices.Clone(tags)
+	out := append([]string{}, tags...)
 	slices.Sort(out)
 	return slices.Compact(out)
 }

@@ -24,7 +24,7 @@ const Never = -1
 // act is how much somebody did.
 type act struct{ sessions, searches int64 }
 
-// span is one period of one organization, '' for the enterprise.
+// span is one period of one organization, ” for the enterprise.
 type span struct {
 	org, period string
 	began       int64

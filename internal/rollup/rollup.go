@@ -71,7 +71,7 @@ type Session struct {
 	CreatedAt     time.Time
 }
 
-// Measure is what a session counts for at one time of its life. Category is empty until it has one; Subcategory is the id.
+// Measure is what a session counts for at one time of its life. Category is empty until it has one; Subcategory is its shown name.
 type Measure struct {
 	Size         string
 	ACUMicros    int64
@@ -157,7 +157,7 @@ func originOf(origin string) string {
 	return origin
 }
 
-// scope is one row of a day: '' stands for all.
+// scope is one row of a day: ” stands for all.
 type scope struct {
 	org, user, service, playbook string
 	shard                        int64

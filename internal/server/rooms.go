@@ -16,6 +16,7 @@ import (
 	"gantry/internal/forge"
 	"gantry/internal/kit"
 	"gantry/internal/member"
+	"gantry/internal/metric"
 	"gantry/internal/org"
 	"gantry/internal/platform/config"
 	"gantry/internal/platform/safehttp"
@@ -30,6 +31,7 @@ const fetchTime = time.Minute
 // Rooms are the use cases, wired from the ground up.
 type Rooms struct {
 	Members  *member.Service
+	Metrics  *metric.Service
 	Orgs     *org.Service
 	Audit    *audit.Service
 	Agents   *agents.Service
@@ -43,26 +45,41 @@ func newRooms(ctx context.Context, g *Ground, cfg *config.Serve, public *url.URL
 	c := g.DB.Clock()
 	r := &Rooms{
 		Members: members,
-		Orgs:    org.New(g.DB, members, org.Options{}),
+		Metrics: metric.New(g.DB),
+		Orgs:    org.New(g.DB, members, org.Options{SessionLimit: limit(cfg.SessionACULimit), RequiredTags: cfg.RequiredTags}),
 		Audit:   audit.New(g.DB),
 		Agents:  agents.New(g.DB, g.Keeper),
 		Secrets: secrets.New(g.DB, g.Keeper),
-		Forge:   forge.New(g.DB, forge.Options{FileRoots: cfg.RepoRoot}),
+		Forge:   forge.New(g.DB, forge.Options{
+			FileRoots: cfg.RepoRoot, Keeper: g.Keeper, Guard: safehttp.NewGuard(cfg.AllowNetworks), Logger: log,
+		}),
 		Fleet:   fleet.New(fleet.Options{DB: g.DB, Clock: c, Hub: g.Hub, Logger: log}),
 	}
+	r.Usage = usage.New(g.DB, usage.Options{
+		Rates:      usage.Rates{PerACU: time.Duration(cfg.ACUMinutes * float64(time.Minute)), DayOffset: cfg.DayOffset},
+		CycleLimit: limit(cfg.CycleACULimit), Orgs: r.Orgs, Person: members.PersonSubject,
+	})
 	r.Sessions = session.New(session.Options{
 		DB: g.DB, Clock: c, Keeper: g.Keeper, Blobs: g.Blobs, Hub: g.Hub, Fetch: safehttp.NewGuard(cfg.AllowNetworks).Client(fetchTime),
 		Orgs: r.Orgs, Agents: r.Agents, Forge: r.Forge, Fleet: r.Fleet, People: members.PersonSubject, OrgSecrets: r.Secrets,
-		Rates:  usage.Rates{PerACU: time.Duration(cfg.ACUMinutes * float64(time.Minute)), DayOffset: cfg.DayOffset},
+		Usage: r.Usage, MaxACUs: cfg.SessionACUCap,
 		Logger: log, OnLag: g.Metrics.EventLag, PublicURL: public, IdleTime: cfg.IdleTimeout, Lease: cfg.Lease,
 	})
 	return r, r.Fleet.EnsureDefault(ctx)
 }
 
+// limit gives a limit of the settings, where 0 is none.
+func limit(acus int64) *int64 {
+	if acus == 0 {
+		return nil
+	}
+	return &acus
+}
+
 // doors registers every API on the kit's router.
 func (r *Rooms) doors(k *kit.Kit, g *Ground, public *url.URL) {
-	v3.New(k, v3.Rooms{Audit: r.Audit, Members: r.Members, Orgs: r.Orgs, Sessions: r.Sessions, Fleet: r.Fleet, Secrets: r.Secrets})
-	gantry.New(k, gantry.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, Forge: r.Forge, PublicURL: public})
+	v3.New(k, v3.Rooms{Audit: r.Audit, Metrics: r.Metrics, Usage: r.Usage, Members: r.Members, Orgs: r.Orgs, Sessions: r.Sessions, Fleet: r.Fleet, Secrets: r.Secrets})
+	gantry.New(k, gantry.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, Forge: r.Forge, Members: r.Members, PublicURL: public})
 	outposts.New(k, outposts.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, PublicURL: public})
 	gateway.New(k, gateway.Rooms{Fleet: r.Fleet, Sessions: r.Sessions})
 }

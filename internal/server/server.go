@@ -67,7 +67,7 @@ func New(ctx context.Context, cfg *config.Serve, log *slog.Logger, o Options) (*
 func (s *Server) wire(ctx context.Context, o Options) error {
 	var err error
 	members := s.MemberRoom(s.log)
-	if s.first, err = members.Bootstrap(ctx, member.BootstrapOptions{}); err != nil {
+	if s.first, err = members.Bootstrap(ctx, member.BootstrapOptions{MaxSessionACULimit: limit(s.cfg.SessionACULimit)}); err != nil {
 		return fmt.Errorf("first start: %w", err)
 	}
 	s.embedded = secret.New(id.NewKey(id.KeyWorker))
@@ -127,6 +127,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { s.Sessions.Run(ctx); return nil })
 	g.Go(func() error { s.Jobs.Run(ctx); return nil })
 	g.Go(func() error { s.sweep(ctx); return nil })
+	g.Go(func() error { s.Audit.Run(ctx, s.log); return nil })
 	if s.DB.Engine() == db.Postgres {
 		g.Go(func() error { return events.NewBridge(s.Hub, s.cfg.Database, s.log).Run(ctx) })
 	}

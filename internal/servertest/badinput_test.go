@@ -18,6 +18,7 @@ import (
 	"gantry/internal/fleet"
 	"gantry/internal/kit/kittest"
 	"gantry/internal/platform/config"
+	"gantry/internal/platform/id"
 	"gantry/internal/servertest"
 	"gantry/internal/session"
 )
@@ -291,6 +292,12 @@ func own(t testing.TB, s *servertest.Server, c *call) {
 			if _, ok := c.path["api_key_id"]; ok {
 				c.path["api_key_id"] = k.KeyID
 			}
+		case "user_id":
+			c.path[name], _ = s.NewPerson(t, id.New("own")+"@example.com", s.Org, access.RoleOrgMember)
+		case "idp_group_name":
+			_, err := s.Members.RegisterGroups(t.Context(), s.Root(), []string{"own"})
+			require.NoError(t, err)
+			c.path[name] = "own"
 		case "role_id":
 			c.path[name] = access.RoleOrgAdmin
 		}

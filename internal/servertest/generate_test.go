@@ -98,7 +98,9 @@ func bodyOf(o *servertest.Operation) (string, object) {
 }
 
 // hints are values of members whose schema doesn't say what the server asks of them.
-var hints = object{"url": "https://git.example.com/a/b.git", "expires_at": 4102444800, "new_key_expires_at": 4102444800}
+var hints = object{
+	"emails": []any{"new@example.com"}, "enterprise_role_id": "account_member",
+	"url": "https://git.example.com/a/b.git", "expires_at": 4102444800, "new_key_expires_at": 4102444800}
 
 // value makes a value that fits a schema: required members only, unless every one is asked for.
 func value(o *servertest.Operation, s object, every bool) any {

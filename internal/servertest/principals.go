@@ -105,16 +105,22 @@ func (s *Server) Expired(t testing.TB, orgID, roleID string) string {
 	return k.Token
 }
 
-// NewPerson makes a person with a role and gives their id and a personal key.
+// NewPerson makes a person with a role in an organization, or with orgID "" in the enterprise, and gives their id and a personal key.
 func (s *Server) NewPerson(t testing.TB, email, orgID, roleID string) (userID, token string) {
 	t.Helper()
-	userID, token = id.New(id.User), id.NewKey(id.KeyService)
-	s.exec(t, func(ctx context.Context, tx *db.Tx) error {
-		if _, err := db.Exec(ctx, tx, `INSERT INTO users (user_id, email, name, created_at) VALUES ($1, $2, $2, 0)`, userID, email); err != nil {
-			return err
-		}
-		if _, err := db.Exec(ctx, tx, `INSERT INTO role_assignments (principal_id, org_id, principal_kind, role_id, created_at)
-			VALUES ($1, $2, 'user', $3, 0)`, userID, orgID, roleID); err != nil {
+	enterprise := access.RoleEnterpriseMember
+	if orgID == "" {
+		enterprise = roleID
+	}
+	people, err := s.Members.Invite(t.Context(), root(), member.InviteParams{Emails: []string{email}, RoleID: enterprise})
+	require.NoError(t, err)
+	userID, token = people[0].ID, id.NewKey(id.KeyService)
+	if orgID != "" {
+		_, err = s.Members.AssignPersonRole(t.Context(), root(), member.PersonRoleParams{OrgID: orgID, UserID: userID, RoleID: roleID})
+		require.NoError(t, err)
+	}
+	s.exec(t, func(ctx context.Context, tx *db.Tx) error { // as if they had signed in and made a key
+		if _, err := db.Exec(ctx, tx, `UPDATE users SET name = email WHERE user_id = $1`, userID); err != nil {
 			return err
 		}
 		_, err := db.Exec(ctx, tx, `INSERT INTO api_keys (api_key_id, principal_id, name, hash, created_at) VALUES ($1, $2, 'laptop', $3, 0)`,
@@ -122,6 +128,18 @@ func (s *Server) NewPerson(t testing.TB, email, orgID, roleID string) (userID, t
 		return err
 	})
 	return userID, token
+}
+
+// NewGroup registers a group of the identity provider with a role in an organization, and puts a person into it.
+func (s *Server) NewGroup(t testing.TB, name, orgID, roleID, userID string) {
+	t.Helper()
+	_, err := s.Members.RegisterGroups(t.Context(), root(), []string{name})
+	require.NoError(t, err)
+	for _, p := range []member.GroupRoleParams{{Group: name, RoleID: access.RoleEnterpriseMember}, {OrgID: orgID, Group: name, RoleID: roleID}} {
+		_, err = s.Members.AssignGroupRole(t.Context(), root(), p)
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Members.SyncGroups(t.Context(), root(), userID, []string{name}))
 }
 
 // WorkerKey makes a key for workers of the default outpost. Without orgs it is good for every organization.

@@ -35,6 +35,7 @@ func newTenant(t testing.TB, s *servertest.Server, mark string) *tenant {
 	o := &tenant{mark: mark, org: s.NewOrg(t, mark+" org")}
 	o.admin = s.NewKey(t, o.org, access.RoleOrgAdmin)
 	o.person, o.personKey = s.NewPerson(t, strings.ToLower(mark)+"@example.com", o.org, access.RoleOrgAdmin)
+	s.NewGroup(t, mark+" group", o.org, access.RoleOrgMember, o.person)
 	who, err := s.Members.Authenticator().Authenticate(t.Context(), o.admin.Token, noAddr)
 	require.NoError(t, err)
 	file, err := s.Sessions.Upload(t.Context(), who, o.org, mark+".txt", "text/plain", strings.NewReader(mark+" file"))
@@ -95,6 +96,8 @@ func (o *tenant) picture(t testing.TB, s *servertest.Server) string {
 		see("/gantry/v1/organizations/" + o.org + "/sessions/" + id + "/events")
 	}
 	see("/v3/enterprise/organizations/" + o.org + "/audit-logs")
-	see("/v3/enterprise/organizations/" + o.org + "/members/service-users?include_inactive=true")
+	for _, members := range []string{"service-users?include_inactive=true", "users", "idp-users", "idp-groups"} {
+		see("/v3/enterprise/organizations/" + o.org + "/members/" + members)
+	}
 	return b.String()
 }

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"gantry/internal/fleet"
@@ -98,10 +97,14 @@ func (v *Service) applyTx(ctx context.Context, tx *db.Tx, s *Session, evs []Even
 ) ([]Event, error) {
 	s.ack(b.Command)
 	f := folding{s: s, now: now}
+	before := s.State
 	for i := range reports {
 		evs = f.fold(evs, &reports[i])
 	}
 	evs = f.settle(evs)
+	if err := v.outcomeTx(ctx, tx, s, before, now); err != nil {
+		return nil, err
+	}
 	if s.State.Status == StatusError {
 		ack.Stop = true
 		return evs, v.stopTx(ctx, tx, s, now, wire.CommandTerminate, s.Reason)
@@ -135,35 +138,6 @@ func (v *Service) drainedTx(ctx context.Context, tx *db.Tx, s *Session, evs []Ev
 	return evs, fleet.RequeueTx(ctx, tx, row, s.kind(), now)
 }
 
-// budgetRunTx meters the work so far and stops a session that has reached a limit: its own per run, or its organization's per
-// cycle. So a limit takes effect within one reporting interval.
-func (v *Service) budgetRunTx(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time, ack *wire.Ack) ([]Event, error) {
-	if err := v.meterTx(ctx, tx, s, now, s.State == State{StatusRunning, Working}); err != nil {
-		return nil, err
-	}
-	if s.State.Status != StatusRunning || s.State.Parked() {
-		return evs, nil // nothing is left to stop; the next message is refused or has a run of its own
-	}
-	if limit := s.MaxACU; limit > 0 && s.RunACUMicros >= limit*usage.Micros {
-		ack.Stop = true
-		evs = s.add(evs, now.UnixMilli(), EventLimit, LimitData{Limit: limit, ACUs: s.ACUs(), Scope: "session"})
-		return v.suspendTx(ctx, tx, s, evs, now, LimitReached,
-			fmt.Sprintf("the limit of %d ACU for one run is used up; a new message grants another run", limit))
-	}
-	limits, err := v.Orgs.LimitsTx(ctx, tx, s.OrgID)
-	if err != nil || limits.Cycle == nil {
-		return evs, err
-	}
-	used, err := v.Rates.OrgCycle(ctx, tx, s.OrgID, now)
-	if err != nil || used < *limits.Cycle*usage.Micros {
-		return evs, err
-	}
-	ack.Stop = true
-	evs = s.add(evs, now.UnixMilli(), EventLimit, LimitData{Limit: *limits.Cycle, ACUs: s.ACUs(), Scope: "organization"})
-	return v.suspendTx(ctx, tx, s, evs, now, OrgLimitReached,
-		fmt.Sprintf("the organization has used its %d ACUs of this billing cycle", *limits.Cycle))
-}
-
 // meterStep is how much time may pass before the ledger is written again while work goes on.
 const meterStep = time.Second
 
@@ -185,7 +159,7 @@ func (v *Service) meterTx(ctx context.Context, tx *db.Tx, s *Session, now time.T
 	if err != nil {
 		return err
 	}
-	cost, err := v.Rates.EnterTx(ctx, tx, usage.Work{
+	cost, err := v.Usage.EnterTx(ctx, tx, usage.Work{
 		SessionID: s.ID, OrgID: s.OrgID, UserID: s.UserID, ServiceUserID: s.ServiceUserID, Fence: row.Fence,
 		Start: s.IntervalStart, From: s.MeteredAt, To: s.MeteredAt.Add(min(passed, wire.FreezeAfter(v.Lease))),
 	})

@@ -22,20 +22,25 @@ type mutation func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now 
 // and gives no command changed nothing, and nothing is written.
 func (v *Service) change(ctx context.Context, sessionID string, f mutation) (*Session, error) {
 	var out *Session
-	err := v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
-		s, err := lockTx(ctx, tx, sessionID)
-		if err != nil {
-			return err
-		}
-		out = s
-		now, before := v.now(), s.LastCommand
-		evs, err := f(ctx, tx, s, nil, now)
-		if err != nil || (len(evs) == 0 && s.LastCommand == before) {
-			return err
-		}
-		return v.writeTx(ctx, tx, s, evs, now)
+	err := v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
+		out, err = v.changeInTx(ctx, tx, sessionID, f)
+		return err
 	})
 	return out, err
+}
+
+// changeInTx is change in the caller's transaction.
+func (v *Service) changeInTx(ctx context.Context, tx *db.Tx, sessionID string, f mutation) (*Session, error) {
+	s, err := lockTx(ctx, tx, sessionID)
+	if err != nil {
+		return nil, err
+	}
+	now, before := v.now(), s.LastCommand
+	evs, err := f(ctx, tx, s, nil, now)
+	if err != nil || (len(evs) == 0 && s.LastCommand == before) {
+		return s, err
+	}
+	return s, v.writeTx(ctx, tx, s, evs, now)
 }
 
 func (v *Service) changeTx(ctx context.Context, tx *db.Tx, s *Session, f mutation) error {
@@ -213,6 +218,9 @@ func (v *Service) SetTags(ctx context.Context, who access.Subject, orgID, sessio
 		}
 		if slices.Equal(want, s.Tags) {
 			return evs, nil
+		}
+		if err := v.checkTagsTx(ctx, tx, s.OrgID, tags, want); err != nil {
+			return nil, err
 		}
 		s.Tags = want
 		if _, err := db.Exec(ctx, tx, `DELETE FROM session_tags WHERE session_id = $1`, s.ID); err != nil {

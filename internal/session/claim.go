@@ -37,7 +37,7 @@ func (v *Service) ClaimNext(ctx context.Context, who access.Subject, outpostID, 
 		if err != nil || !ok {
 			return err
 		}
-		return v.claimedTx(ctx, tx, s, c)
+		return v.claimedTx(ctx, tx, who, s, c)
 	})
 	return c, ok && err == nil, err
 }
@@ -72,7 +72,7 @@ func (v *Service) ClaimByName(ctx context.Context, who access.Subject, sessionID
 		if c, err = fleet.ClaimTx(ctx, tx, sessionID, acceptorID, v.now()); err != nil {
 			return err
 		}
-		if err := v.claimedTx(ctx, tx, s, c); err != nil {
+		if err := v.claimedTx(ctx, tx, who, s, c); err != nil {
 			return err
 		}
 		return audit.RecordTx(ctx, tx, who, v.Clock.Millis(), audit.Entry{
@@ -118,7 +118,10 @@ func (v *Service) holdTx(ctx context.Context, tx *db.Tx, sessionID string) (*Ses
 
 // claimedTx notes a claim on its session. What told an earlier claim to end isn't meant for this one; messages that nobody took in
 // hand are.
-func (v *Service) claimedTx(ctx context.Context, tx *db.Tx, s *Session, c fleet.Claim) error {
+func (v *Service) claimedTx(ctx context.Context, tx *db.Tx, who access.Subject, s *Session, c fleet.Claim) error {
+	if err := fleet.BindTx(ctx, tx, c.SessionID, who.IPRanges); err != nil {
+		return err
+	}
 	if s.AckedCommand < s.LastCommand {
 		if _, err := db.Exec(ctx, tx, `DELETE FROM session_commands WHERE session_id = $1 AND number > $2 AND kind <> 'message'`,
 			s.ID, s.AckedCommand); err != nil {
@@ -204,7 +207,7 @@ func (v *Service) Spec(ctx context.Context, r fleet.Row) (*wire.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	repos, err := v.Forge.Spec(ctx, s.Repos)
+	repos, err := v.Forge.Spec(ctx, s.OrgID, s.ID, s.Repos)
 	if err != nil {
 		return nil, err
 	}
@@ -217,6 +220,9 @@ func (v *Service) Spec(ctx context.Context, r fleet.Row) (*wire.Spec, error) {
 		return spec, nil
 	}
 	if spec.Transcript, err = v.transcript(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := v.reread(ctx, s, spec); err != nil {
 		return nil, err
 	}
 	if s.TurnCommand != 0 {
@@ -294,20 +300,4 @@ func (v *Service) openTools(ctx context.Context, s *Session) ([]string, error) {
 		}
 	}
 	return out, nil
-}
-
-// Credential gives what git needs for one operation on one repository of the session. Connections with credentials come with the
-// forge; a repository of this release is reached without.
-func (v *Service) Credential(ctx context.Context, r fleet.Row, c wire.CredentialRequest) (*wire.CredentialReply, error) {
-	s, err := find(ctx, v.DB.Reader(), r.OrgID, r.SessionID)
-	if err != nil {
-		return nil, err
-	}
-	if c.Fence != r.Fence {
-		return nil, fleet.ErrStale()
-	}
-	if !slices.Contains(s.Repos, c.Repository) {
-		return nil, fault.New(fault.NotFound, "the session has no such repository")
-	}
-	return &wire.CredentialReply{}, nil
 }

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -303,7 +304,7 @@ func TestClaimsByNameFollowTheVendorsRules(t *testing.T) {
 		require.NotEqual(t, c.Token, renewed.Token)
 		require.Greater(t, renewed.Fence, c.Fence)
 		require.Equal(t, h.time.Clock().Now().Add(300*time.Second).UTC(), renewed.ClaimDeadline)
-		_, err = h.fleet.ByToken(ctx, c.Token)
+		_, err = h.fleet.ByToken(ctx, c.Token, netip.Addr{})
 		isFault(t, err, fault.Unauthenticated)
 
 		h.time.Advance(301 * time.Second)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
@@ -54,7 +53,7 @@ func (s *Session) counts() rollup.Session {
 
 // measure is what the session counts for as it is now.
 func (s *Session) measure() rollup.Measure {
-	m := rollup.Measure{Size: s.Size, ACUMicros: s.ACUMicros, Category: s.Category, Subcategory: subcategoryID(s.Subcategory)}
+	m := rollup.Measure{Size: s.Size, ACUMicros: s.ACUMicros, Category: s.Category, Subcategory: s.Subcategory}
 	for _, p := range s.PullRequests {
 		at := s.CreatedAt
 		if p.At != 0 {
@@ -65,14 +64,6 @@ func (s *Session) measure() rollup.Measure {
 		})
 	}
 	return m
-}
-
-// subcategoryID makes an id of a subcategory's shown name. "Other" is none.
-func subcategoryID(name string) string {
-	if name == Other {
-		return ""
-	}
-	return strings.ReplaceAll(strings.ToLower(name), " ", "_")
 }
 
 // countTx brings the roll-ups up to date with a session that the transaction has changed. It comes last in every transaction, so that

@@ -6,17 +6,16 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
 	"gantry/internal/fleet"
+	"gantry/internal/forge"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/id"
 	"gantry/internal/platform/keeper"
 	"gantry/internal/platform/secret"
-	"gantry/internal/usage"
 	"gantry/internal/wire"
 )
 
@@ -45,6 +44,13 @@ type CreateParams struct {
 	ParentID        string
 	Origin          string
 	ScheduleID      string // of the schedule that starts it; never from a request
+	// SnapshotID and Unlisted are v1's: taken, noted in the session's first event, and of no effect (contract/legacy.md §2).
+	SnapshotID string
+	Unlisted   bool
+
+	repos []forge.Repository // what Repos mean
+	reading *reading // what the prompt brings for the agent to read
+	once    []byte   // the request's hash, where the same request is to get the same session
 }
 
 // SecretParam is one secret that lives in this session only.
@@ -58,7 +64,7 @@ type SecretParam struct {
 // needs ImpersonateOrgSessions and a member who may use sessions (§3.5).
 //
 // Errors: 403 permission; 422 a field; 404 an unknown playbook, note, secret, member, parent or linked session; 400 an unknown
-// platform; 409 when the organization's ACU limit is used up.
+// platform; 409 when an ACU limit of the organization, its group, the enterprise or the user is used up.
 func (v *Service) Create(ctx context.Context, who access.Subject, p CreateParams) (*Session, error) {
 	d, err := v.Draft(ctx, who, p)
 	if err != nil {
@@ -89,8 +95,11 @@ func (v *Service) Draft(ctx context.Context, who access.Subject, p CreateParams)
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
-	s, err := v.draft(ctx, who, p)
+	s, err := v.draft(ctx, who, &p)
 	if err != nil {
+		return nil, err
+	}
+	if p.reading, err = v.readFirst(ctx, &p, s); err != nil {
 		return nil, err
 	}
 	files, err := v.collect(ctx, p.OrgID, "attachment_urls", p.AttachmentURLs)
@@ -114,7 +123,7 @@ func (v *Service) CreateTx(ctx context.Context, tx *db.Tx, d *Draft) (*Session, 
 }
 
 // draft makes the session's row from what can be known before the transaction.
-func (v *Service) draft(ctx context.Context, who access.Subject, p CreateParams) (*Session, error) {
+func (v *Service) draft(ctx context.Context, who access.Subject, p *CreateParams) (*Session, error) {
 	s := &Session{
 		ID: id.Session(), OrgID: p.OrgID, Title: p.Title, State: State{Status: StatusNew}, Tags: tidyTags(p.Tags),
 		PlaybookID: p.PlaybookID, ChildPlaybookID: p.ChildPlaybookID, Origin: p.Origin, Mode: p.Mode,
@@ -131,18 +140,13 @@ func (v *Service) draft(ctx context.Context, who access.Subject, p CreateParams)
 	if p.MaxACU != nil {
 		s.MaxACU = *p.MaxACU
 	}
-	if err := v.actor(ctx, who, p, s); err != nil {
+	if err := v.actor(ctx, who, *p, s); err != nil {
 		return nil, err
 	}
-	repos, err := v.Forge.Resolve(ctx, p.Repos)
-	if err != nil {
+	if err := v.resolve(ctx, p, s); err != nil {
 		return nil, err
 	}
-	s.Repos = []string{}
-	for _, r := range repos {
-		s.Repos = append(s.Repos, r.Name)
-	}
-	if err := v.relatives(ctx, p, s); err != nil {
+	if err := v.relatives(ctx, *p, s); err != nil {
 		return nil, err
 	}
 	agent, err := v.Agents.Choose(ctx, p.OrgID, p.Mode)
@@ -253,14 +257,27 @@ func (v *Service) createTx(ctx context.Context, tx *db.Tx, who access.Subject, s
 	if err := v.budgetTx(ctx, tx, s, now); err != nil {
 		return err
 	}
+	if err := v.fillTagsTx(ctx, tx, s); err != nil {
+		return err
+	}
 	at := now.UnixMilli()
-	evs := s.add(nil, at, EventCreated, createdData(s))
-	evs, err := s.sayTx(ctx, tx, evs, at, UserMessage{Text: p.Prompt, UserID: s.UserID, ServiceUserID: s.ServiceUserID, Attachments: files})
+	evs := s.add(nil, at, EventCreated, createdData(s, p))
+	evs, err := s.sayTx(ctx, tx, evs, at, UserMessage{
+		Text: p.Prompt, UserID: s.UserID, ServiceUserID: s.ServiceUserID, Attachments: files, reading: p.reading,
+	})
 	if err != nil {
 		return err
 	}
 	s.Size = v.Sizes.Of(0, s.UserMessages)
+	if p.once != nil {
+		if err := claimRequestTx(ctx, tx, who, s, p.once); err != nil {
+			return err
+		}
+	}
 	if err := insertTx(ctx, tx, s, choice{p.KnowledgeIDs, p.SecretIDs}); err != nil {
+		return err
+	}
+	if err := v.Forge.BindTx(ctx, tx, s.ID, p.repos); err != nil {
 		return err
 	}
 	if err := insertEventsTx(ctx, tx, evs); err != nil {
@@ -298,36 +315,6 @@ func (v *Service) createTx(ctx context.Context, tx *db.Tx, who access.Subject, s
 	return s.countNewTx(ctx, tx)
 }
 
-// budgetTx refuses a session that the organization can't pay for and gives it the organization's limit when it asks for none
-// (contract/behaviour.md §3.17).
-func (v *Service) budgetTx(ctx context.Context, tx *db.Tx, s *Session, now time.Time) error {
-	limits, err := v.Orgs.LimitsTx(ctx, tx, s.OrgID)
-	if err != nil {
-		return err
-	}
-	if l := limits.Session; l != nil {
-		if *l == 0 {
-			return fault.New(fault.Conflict, "the organization's max_session_acu_limit of 0 stops all sessions; contact your enterprise admin")
-		}
-		if s.MaxACU == 0 || s.MaxACU > *l {
-			s.MaxACU = *l
-		}
-	}
-	if limits.Cycle == nil {
-		return nil
-	}
-	used, err := v.Rates.OrgCycle(ctx, tx, s.OrgID, now)
-	if err != nil {
-		return err
-	}
-	if used >= *limits.Cycle*usage.Micros {
-		return fault.New(fault.Conflict,
-			"the organization has used its %d ACUs of this billing cycle; contact your enterprise admin to raise max_cycle_acu_limit",
-			*limits.Cycle)
-	}
-	return nil
-}
-
 // adoptTx notes a child on its parent.
 func (v *Service) adoptTx(ctx context.Context, tx *db.Tx, s *Session) error {
 	parent, err := lockTx(ctx, tx, s.ParentID)
@@ -339,8 +326,19 @@ func (v *Service) adoptTx(ctx context.Context, tx *db.Tx, s *Session) error {
 	return err
 }
 
-func createdData(s *Session) map[string]any {
-	return map[string]any{"title": s.Title, "agent": s.Agent, "repos": s.Repos, "platform": s.Platform, "devin_mode": s.Mode}
+func createdData(s *Session, p CreateParams) map[string]any {
+	data := map[string]any{"title": s.Title, "agent": s.Agent, "repos": s.Repos, "platform": s.Platform, "devin_mode": s.Mode}
+	var ignored []string
+	if p.SnapshotID != "" {
+		ignored = append(ignored, "snapshot_id "+p.SnapshotID)
+	}
+	if p.Unlisted {
+		ignored = append(ignored, "unlisted")
+	}
+	if ignored != nil {
+		data["ignored"] = ignored
+	}
+	return data
 }
 
 // sealSecrets encrypts before the transaction, because the organization's key may have to be fetched.

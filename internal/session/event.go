@@ -21,6 +21,7 @@ const (
 	EventLimit       = "limit"        // LimitData
 	EventTags        = "tags"         // TagsData
 	EventArchived    = "archived"     // ArchivedData
+	EventContext     = "context"      // ContextData
 )
 
 // Event is one numbered thing that a session did. Seq has no gaps within a session. Data is the documented object of its type.
@@ -42,6 +43,41 @@ type UserMessage struct {
 	UserID        string            `json:"user_id,omitempty"`
 	ServiceUserID string            `json:"service_user_id,omitempty"`
 	Attachments   []wire.Attachment `json:"attachments,omitempty"`
+
+	reading *reading // what it brings for the agent to read; nil for nothing
+}
+
+// ContextData is the data of EventContext: what a message brought for the agent to read, and what of it was left out.
+type ContextData struct {
+	Command     int64             `json:"command"`
+	Playbooks   []ContextPlaybook `json:"playbooks,omitempty"`
+	Notes       []ContextNote     `json:"notes,omitempty"`
+	LeftOut     []LeftOut         `json:"left_out,omitempty"`
+	MoreLeftOut int               `json:"more_left_out,omitempty"` // beyond those listed
+}
+
+// ContextPlaybook is a playbook that came with a message. Reason is chosen, macro or parent.
+type ContextPlaybook struct {
+	PlaybookID string `json:"playbook_id"`
+	Title      string `json:"title"`
+	AccessType string `json:"access_type"`
+	Reason     string `json:"reason"`
+}
+
+// ContextNote is a note that came with a message. Reason is chosen, macro, pinned or trigger.
+type ContextNote struct {
+	NoteID     string `json:"note_id"`
+	Name       string `json:"name"`
+	AccessType string `json:"access_type"`
+	Reason     string `json:"reason"`
+}
+
+// LeftOut is a note or playbook that would have come with a message, and why it didn't.
+type LeftOut struct {
+	NoteID     string `json:"note_id,omitempty"`
+	PlaybookID string `json:"playbook_id,omitempty"`
+	Name       string `json:"name,omitempty"`
+	Reason     string `json:"reason"`
 }
 
 // StatusChange is the data of EventStatus: the state after the change and, where it needs one, a sentence on why.
@@ -68,7 +104,7 @@ type LeaseLost struct {
 type LimitData struct {
 	Limit int64   `json:"limit"`
 	ACUs  float64 `json:"acus"`
-	Scope string  `json:"scope"` // session or organization
+	Scope string  `json:"scope"` // session, session_total, user, organization, group or enterprise
 }
 
 // TagsData is the data of EventTags: the whole list.

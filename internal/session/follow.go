@@ -75,8 +75,12 @@ func (v *Service) Payload(ctx context.Context, who access.Subject, orgID, sessio
 
 // CommandsAfter reads a session's commands after a number, at most n.
 func (v *Service) CommandsAfter(ctx context.Context, sessionID string, number int64, n int) ([]wire.Command, error) {
-	return db.All(ctx, v.DB.Reader(), scanCommand, `SELECT data FROM session_commands
+	commands, err := db.All(ctx, v.DB.Reader(), scanCommand, `SELECT data FROM session_commands
 		WHERE session_id = $1 AND number > $2 ORDER BY number LIMIT $3`, sessionID, number, n)
+	if err != nil {
+		return nil, err
+	}
+	return commands, v.bring(ctx, sessionID, commands)
 }
 
 func scanCommand(r db.Scanner) (wire.Command, error) {

@@ -17,6 +17,7 @@ import (
 	"gantry/internal/audit"
 	"gantry/internal/fleet"
 	"gantry/internal/forge"
+	"gantry/internal/knowledge"
 	"gantry/internal/member"
 	"gantry/internal/org"
 	"gantry/internal/platform/blob"
@@ -28,6 +29,7 @@ import (
 	"gantry/internal/platform/keeper"
 	"gantry/internal/platform/page"
 	"gantry/internal/platform/safehttp"
+	"gantry/internal/playbook"
 	"gantry/internal/session"
 	"gantry/internal/usage"
 	"gantry/internal/wire"
@@ -40,18 +42,20 @@ func TestMain(m *testing.M) {
 // house is the rooms of one process on a database of its own, with two organizations and one worker.
 type house struct {
 	*session.Service
-	db     *db.DB
-	time   *clock.Fake
-	orgs   *org.Service
-	fleet  *fleet.Service
-	forge  *forge.Service
-	audit  *audit.Service
-	boss   access.Subject // holds everything, of enterprise scope
-	ours   access.Subject // administers org only
-	theirs access.Subject // administers other only
-	org    string
-	other  string
-	worker access.Subject
+	db        *db.DB
+	time      *clock.Fake
+	orgs      *org.Service
+	fleet     *fleet.Service
+	forge     *forge.Service
+	audit     *audit.Service
+	notes     *knowledge.Service
+	playbooks *playbook.Service
+	boss      access.Subject // holds everything, of enterprise scope
+	ours      access.Subject // administers org only
+	theirs    access.Subject // administers other only
+	org       string
+	other     string
+	worker    access.Subject
 }
 
 var noon = time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
@@ -92,9 +96,11 @@ func newHouse(t testing.TB, e db.Engine) *house {
 		worker: access.Subject{Kind: access.Worker, ID: "wk-1", Outposts: []string{fleet.DefaultOutpost}},
 	}
 	require.NoError(t, h.fleet.EnsureDefault(ctx))
+	h.notes, h.playbooks = knowledge.New(d), playbook.New(d)
 	h.Service = session.New(session.Options{
+		Knowledge: h.notes, Playbooks: h.playbooks,
 		DB: d, Clock: fake.Clock(), Keeper: k, Blobs: blobs, Hub: hub, Fetch: fetch, Orgs: h.orgs, Agents: agents.New(d, k), Forge: h.forge,
-		Fleet: h.fleet, People: members.PersonSubject, Rates: usage.Defaults(), Logger: log, PublicURL: public, IdleTime: 30 * time.Minute,
+		Fleet: h.fleet, People: members.PersonSubject, Usage: usage.New(d, usage.Options{Rates: usage.Defaults(), Orgs: h.orgs, Person: members.PersonSubject}), Logger: log, PublicURL: public, IdleTime: 30 * time.Minute,
 	})
 	roles := access.Builtin()
 	h.boss = access.Subject{Kind: access.ServiceUser, ID: "su-boss", Name: "boss"}.WithGrants(access.Grant{Permissions: roles[0].Permissions})
@@ -284,7 +290,7 @@ func (r *run) lost() {
 	isFault(r.t, err, fault.Conflict)
 	_, err = r.h.Beat(r.t.Context(), r.row, wire.Heartbeat{Fence: r.row.Fence})
 	isFault(r.t, err, fault.Conflict)
-	_, err = r.h.fleet.ByToken(r.t.Context(), r.token)
+	_, err = r.h.fleet.ByToken(r.t.Context(), r.token, netip.Addr{})
 	isFault(r.t, err, fault.Unauthenticated)
 }
 

@@ -92,7 +92,7 @@ func (f *Filter) query(r page.Request) (string, []any) {
 		w.Add("("+lead+".created_at, "+lead+".session_id) < (?, ?)", r.After[0], r.After[1])
 	}
 	where := w.SQL()
-	limit := w.Number("LIMIT ?", r.Limit())
+	limit := w.Limit(r.Limit(), r.Skip)
 	return `SELECT ` + aliased + ` FROM ` + from + where + ` ORDER BY ` + lead + `.created_at DESC, ` + lead + `.session_id DESC ` + limit, w.Args()
 }
 

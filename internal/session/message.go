@@ -24,8 +24,29 @@ type MessageParams struct {
 
 // SendMessage writes to a session and wakes it when it sleeps or waits (contract/behaviour.md §3.2). It needs ManageOrgSessions, on
 // the enterprise's routes ManageAccountSessions; speaking for a member needs ImpersonateOrgSessions too. It grants the session another
-// run of its ACU limit (§3.17). 409 when the session has ended.
+// run of its ACU limit (§3.17). 409 when the session has ended, or when a limit forbids more work.
 func (v *Service) SendMessage(ctx context.Context, who access.Subject, p MessageParams) (*Session, error) {
+	l, err := v.Letter(ctx, who, p)
+	if err != nil {
+		return nil, err
+	}
+	var s *Session
+	err = v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
+		s, err = v.SendTx(ctx, tx, l)
+		return err
+	})
+	return s, err
+}
+
+// Letter is a message that may be sent: checked, with everything that has to be done before the transaction.
+type Letter struct {
+	sessionID string
+	who       access.Subject
+	msg       UserMessage
+}
+
+// Letter does the part of SendMessage that comes before its transaction, with SendMessage's errors.
+func (v *Service) Letter(ctx context.Context, who access.Subject, p MessageParams) (*Letter, error) {
 	if err := require(who, p.OrgID, access.ManageAccountSessions, access.ManageOrgSessions); err != nil {
 		return nil, err
 	}
@@ -57,11 +78,19 @@ func (v *Service) SendMessage(ctx context.Context, who access.Subject, p Message
 			return nil, err
 		}
 	}
+	if msg.reading, err = v.readMore(ctx, seen, p.Message); err != nil {
+		return nil, err
+	}
 	if msg.Attachments, err = v.collect(ctx, seen.OrgID, "attachment_urls", p.AttachmentURLs); err != nil {
 		return nil, err
 	}
-	return v.change(ctx, seen.ID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
-		return v.messageTx(ctx, tx, who, s, evs, now, msg)
+	return &Letter{sessionID: seen.ID, who: who, msg: msg}, nil
+}
+
+// SendTx sends a message in the caller's transaction.
+func (v *Service) SendTx(ctx context.Context, tx *db.Tx, l *Letter) (*Session, error) {
+	return v.changeInTx(ctx, tx, l.sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+		return v.messageTx(ctx, tx, l.who, s, evs, now, l.msg)
 	})
 }
 
@@ -70,7 +99,7 @@ func (v *Service) messageTx(ctx context.Context, tx *db.Tx, who access.Subject, 
 	if s.State.Over() {
 		return nil, errEnded(s.State)
 	}
-	if err := v.budgetTx(ctx, tx, &Session{OrgID: s.OrgID}, now); err != nil {
+	if err := v.moreTx(ctx, tx, s, now); err != nil {
 		return nil, err
 	}
 	at := now.UnixMilli()
@@ -105,7 +134,7 @@ func (s *Session) sayTx(ctx context.Context, tx *db.Tx, evs []Event, at int64, m
 	if err := insertCommandTx(ctx, tx, s.ID, cmd, at); err != nil {
 		return nil, err
 	}
-	return s.add(evs, at, EventUserMessage, msg), nil
+	return msg.reading.recordTx(ctx, tx, s, s.add(evs, at, EventUserMessage, msg), at, msg.Command)
 }
 
 func insertCommandTx(ctx context.Context, tx *db.Tx, sessionID string, c wire.Command, at int64) error {
@@ -126,11 +155,13 @@ func (v *Service) wakeTx(ctx context.Context, tx *db.Tx, s *Session, now time.Ti
 	})
 }
 
-// SessionMessage is one message of the conversation. Source is user or devin.
+// SessionMessage is one message of the conversation. Source is user or devin. UserID says which person a user's message is from,
+// empty for a service user's.
 type SessionMessage struct {
 	EventID   string
 	Source    string
 	Text      string
+	UserID    string
 	CreatedAt time.Time
 	seq       int64
 }
@@ -166,8 +197,11 @@ func scanMessage(r db.Scanner) (SessionMessage, error) {
 	if typ == EventUserMessage {
 		m.Source = "user"
 	}
-	var d wire.MessageData // user_message has the same field
+	var d struct {
+		Text   string `json:"text"`
+		UserID string `json:"user_id"`
+	}
 	err := json.Unmarshal([]byte(data), &d)
-	m.Text = d.Text
+	m.Text, m.UserID = d.Text, d.UserID
 	return m, err
 }

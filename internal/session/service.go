@@ -11,12 +11,14 @@ import (
 	"gantry/internal/agents"
 	"gantry/internal/fleet"
 	"gantry/internal/forge"
+	"gantry/internal/knowledge"
 	"gantry/internal/org"
 	"gantry/internal/platform/blob"
 	"gantry/internal/platform/clock"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/events"
 	"gantry/internal/platform/keeper"
+	"gantry/internal/playbook"
 	"gantry/internal/secrets"
 	"gantry/internal/usage"
 )
@@ -32,9 +34,12 @@ type Options struct {
 	Orgs   *org.Service
 	Agents *agents.Service
 	Forge  *forge.Service
-	Fleet  *fleet.Service
-	People func(ctx context.Context, userID string) (access.Subject, error)
-	Rates  usage.Rates
+	// Knowledge and Playbooks give sessions what their agents read.
+	Knowledge *knowledge.Service
+	Playbooks *playbook.Service
+	Fleet     *fleet.Service
+	People    func(ctx context.Context, userID string) (access.Subject, error)
+	Usage     *usage.Service
 	// OrgSecrets are the organizations' secrets; nil is none.
 	OrgSecrets *secrets.Service
 	Logger     *slog.Logger
@@ -46,6 +51,8 @@ type Options struct {
 	IdleTime time.Duration
 	// Sizes are the bounds of the size classes; DefaultSizes when zero.
 	Sizes Sizes
+	// MaxACUs is the most that one session may use in all, in whole ACUs, until somebody acknowledges it; 0 is no limit.
+	MaxACUs int64
 	// Lease is how long a claim lives after each report, in whole seconds; fleet.LeaseTime when zero.
 	Lease time.Duration
 }

@@ -35,6 +35,9 @@ const (
 	UserRequest           Detail = "user_request"
 	UsageLimitExceeded    Detail = "usage_limit_exceeded"
 	OrgUsageLimitExceeded Detail = "org_usage_limit_exceeded"
+
+	UserUsageLimitExceeded    Detail = "user_usage_limit_exceeded"
+	TotalSessionLimitExceeded Detail = "total_session_limit_exceeded"
 )
 
 // State is a status with its detail.
@@ -61,21 +64,23 @@ type Cause int
 
 // The causes.
 const (
-	Claim           Cause = iota // a worker took it
-	Lapse                        // its lease ended, or its worker gave it back
-	ByWorking                    // the agent works
-	ByWaiting                    // the agent asks the user, or can't go on without
-	ByAsking                     // the agent asks for approval in mid-turn
-	ByFinishing                  // the agent's turn ended
-	ByDraining                   // the worker closed the agent because it goes away
-	ByFailing                    // beyond repair
-	Message                      // a user wrote
-	Idle                         // nobody wrote for the idle time
-	Sleep                        // a user archived it
-	LimitReached                 // the run's or session's ACU limit
-	OrgLimitReached              // the organization's ACU limit
-	Terminate                    // a user ended it
-	causeCount                   // for tests that walk the table
+	Claim             Cause = iota // a worker took it
+	Lapse                          // its lease ended, or its worker gave it back
+	ByWorking                      // the agent works
+	ByWaiting                      // the agent asks the user, or can't go on without
+	ByAsking                       // the agent asks for approval in mid-turn
+	ByFinishing                    // the agent's turn ended
+	ByDraining                     // the worker closed the agent because it goes away
+	ByFailing                      // beyond repair
+	Message                        // a user wrote
+	Idle                           // nobody wrote for the idle time
+	Sleep                          // a user archived it
+	LimitReached                   // the run's ACU limit
+	TotalLimitReached              // the enterprise's limit on one session's total
+	OrgLimitReached                // the ACU limit of the organization, its group or the enterprise
+	UserLimitReached               // the ACU limit of the user whose session it is
+	Terminate                      // a user ended it
+	causeCount                     // for tests that walk the table
 )
 
 // Next gives the state that follows. ok is false when the cause changes nothing in this state, which is an error for some callers
@@ -109,6 +114,10 @@ func (s State) Next(c Cause, resumable bool) (next State, ok bool) {
 		return s.asleep(UsageLimitExceeded, true, s.Status != StatusSuspended)
 	case OrgLimitReached:
 		return s.asleep(OrgUsageLimitExceeded, true, s.Status != StatusSuspended)
+	case TotalLimitReached:
+		return s.asleep(TotalSessionLimitExceeded, true, s.Status != StatusSuspended)
+	case UserLimitReached:
+		return s.asleep(UserUsageLimitExceeded, true, s.Status != StatusSuspended)
 	case Terminate:
 		return State{Status: StatusExit}, true
 	case causeCount:

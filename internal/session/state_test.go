@@ -24,12 +24,15 @@ var (
 	asleep    = session.State{Status: session.StatusSuspended, Detail: session.UserRequest}
 	limited   = session.State{Status: session.StatusSuspended, Detail: session.UsageLimitExceeded}
 	orgLimit  = session.State{Status: session.StatusSuspended, Detail: session.OrgUsageLimitExceeded}
+	userLimit = session.State{Status: session.StatusSuspended, Detail: session.UserUsageLimitExceeded}
+	total     = session.State{Status: session.StatusSuspended, Detail: session.TotalSessionLimitExceeded}
 	allStates = []session.State{
-		fresh, claimed, resuming, exited, failed, working, waiting, asking, finished, idle, asleep, limited, orgLimit,
+		fresh, claimed, resuming, exited, failed, working, waiting, asking, finished, idle, asleep, limited, orgLimit, userLimit, total,
 	}
 	allCauses = []session.Cause{
 		session.Claim, session.Lapse, session.ByWorking, session.ByWaiting, session.ByAsking, session.ByFinishing, session.ByDraining,
-		session.ByFailing, session.Message, session.Idle, session.Sleep, session.LimitReached, session.OrgLimitReached, session.Terminate,
+		session.ByFailing, session.Message, session.Idle, session.Sleep, session.LimitReached, session.OrgLimitReached,
+		session.UserLimitReached, session.TotalLimitReached, session.Terminate,
 	}
 	byWorker = []session.Cause{
 		session.ByWorking, session.ByWaiting, session.ByAsking, session.ByFinishing, session.ByDraining, session.ByFailing,
@@ -39,44 +42,53 @@ var (
 // table is the whole machine for a session that can be resumed: what is not listed changes nothing.
 var table = map[session.State]map[session.Cause]session.State{
 	fresh: {
-		session.Claim: claimed, session.Sleep: asleep, session.LimitReached: limited, session.OrgLimitReached: orgLimit, session.Terminate: exited,
+		session.Claim: claimed, session.Sleep: asleep, session.LimitReached: limited, session.OrgLimitReached: orgLimit,
+		session.UserLimitReached: userLimit, session.TotalLimitReached: total, session.Terminate: exited,
 	},
 	claimed: {
 		session.Claim: claimed, session.Lapse: fresh, session.ByWorking: working, session.ByWaiting: waiting, session.ByAsking: asking,
 		session.ByFinishing: finished, session.ByDraining: fresh, session.ByFailing: failed, session.Sleep: asleep,
-		session.LimitReached: limited, session.OrgLimitReached: orgLimit, session.Terminate: exited,
+		session.LimitReached: limited, session.OrgLimitReached: orgLimit,
+		session.UserLimitReached: userLimit, session.TotalLimitReached: total, session.Terminate: exited,
 	},
 	resuming: {
 		session.Claim: resuming, session.Lapse: resuming, session.ByWorking: working, session.ByWaiting: waiting, session.ByAsking: asking,
 		session.ByFinishing: finished, session.ByDraining: resuming, session.ByFailing: failed, session.Sleep: asleep,
-		session.LimitReached: limited, session.OrgLimitReached: orgLimit, session.Terminate: exited,
+		session.LimitReached: limited, session.OrgLimitReached: orgLimit,
+		session.UserLimitReached: userLimit, session.TotalLimitReached: total, session.Terminate: exited,
 	},
 	working: {
 		session.Lapse: resuming, session.ByWorking: working, session.ByWaiting: waiting, session.ByAsking: asking,
 		session.ByFinishing: finished, session.ByDraining: resuming, session.ByFailing: failed, session.Sleep: asleep,
-		session.LimitReached: limited, session.OrgLimitReached: orgLimit, session.Terminate: exited,
+		session.LimitReached: limited, session.OrgLimitReached: orgLimit,
+		session.UserLimitReached: userLimit, session.TotalLimitReached: total, session.Terminate: exited,
 	},
 	asking: {
 		session.Lapse: resuming, session.ByWorking: working, session.ByWaiting: waiting, session.ByAsking: asking,
 		session.ByFinishing: finished, session.ByDraining: resuming, session.ByFailing: failed, session.Idle: idle, session.Sleep: asleep,
-		session.LimitReached: limited, session.OrgLimitReached: orgLimit, session.Terminate: exited,
+		session.LimitReached: limited, session.OrgLimitReached: orgLimit,
+		session.UserLimitReached: userLimit, session.TotalLimitReached: total, session.Terminate: exited,
 	},
 	waiting: {
 		session.ByWorking: working, session.ByWaiting: waiting, session.ByAsking: asking, session.ByFinishing: finished,
 		session.ByFailing: failed, session.Message: resuming, session.Idle: idle, session.Sleep: asleep,
-		session.LimitReached: limited, session.OrgLimitReached: orgLimit, session.Terminate: exited,
+		session.LimitReached: limited, session.OrgLimitReached: orgLimit,
+		session.UserLimitReached: userLimit, session.TotalLimitReached: total, session.Terminate: exited,
 	},
 	finished: {
 		session.ByWorking: working, session.ByWaiting: waiting, session.ByAsking: asking, session.ByFinishing: finished,
 		session.ByFailing: failed, session.Message: resuming, session.Idle: idle, session.Sleep: asleep,
-		session.LimitReached: limited, session.OrgLimitReached: orgLimit, session.Terminate: exited,
+		session.LimitReached: limited, session.OrgLimitReached: orgLimit,
+		session.UserLimitReached: userLimit, session.TotalLimitReached: total, session.Terminate: exited,
 	},
-	idle:     {session.Message: resuming, session.Terminate: exited},
-	asleep:   {session.Message: resuming, session.Terminate: exited},
-	limited:  {session.Message: resuming, session.Terminate: exited},
-	orgLimit: {session.Message: resuming, session.Terminate: exited},
-	exited:   {},
-	failed:   {},
+	idle:      {session.Message: resuming, session.Terminate: exited},
+	asleep:    {session.Message: resuming, session.Terminate: exited},
+	limited:   {session.Message: resuming, session.Terminate: exited},
+	orgLimit:  {session.Message: resuming, session.Terminate: exited},
+	userLimit: {session.Message: resuming, session.Terminate: exited},
+	total:     {session.Message: resuming, session.Terminate: exited},
+	exited:    {},
+	failed:    {},
 }
 
 func TestEveryStateAndCauseIsAsTheTableSays(t *testing.T) {

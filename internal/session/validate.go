@@ -41,7 +41,7 @@ func (p *CreateParams) validate() error {
 	if err := p.validateSecrets(); err != nil {
 		return err
 	}
-	if err := p.validateReferences(); err != nil {
+	if err := validKnowledge(p.KnowledgeIDs); err != nil {
 		return err
 	}
 	return jsonschema.CheckField("structured_output_schema", p.OutputSchema)
@@ -59,19 +59,6 @@ func (p *CreateParams) validateSecrets() error {
 		if utf8.RuneCountInString(s.Value.Reveal()) > MaxSecretValue || strings.ContainsRune(s.Value.Reveal(), 0) {
 			return fault.InvalidField(at+"value", "must have at most %d characters and no NUL", MaxSecretValue)
 		}
-	}
-	return nil
-}
-
-// validateReferences refuses ids of things that no room holds yet: an unknown id is a 404 (contract/behaviour.md §3.4).
-func (p *CreateParams) validateReferences() error {
-	switch {
-	case p.PlaybookID != "":
-		return fault.New(fault.NotFound, "playbook_id: no such playbook")
-	case p.ChildPlaybookID != "":
-		return fault.New(fault.NotFound, "child_playbook_id: no such playbook")
-	case len(p.KnowledgeIDs) > 0:
-		return fault.New(fault.NotFound, "knowledge_ids: no such note")
 	}
 	return nil
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
@@ -229,6 +231,14 @@ func (s *Service) mustBePerson(ctx context.Context, userID string) error {
 	return err
 }
 
+// isOrg spares the database a text that it can't hold.
+func (s *Service) isOrg(ctx context.Context, orgID string) (bool, error) {
+	if !utf8.ValidString(orgID) || strings.ContainsRune(orgID, 0) {
+		return false, nil
+	}
+	return s.o.Orgs.Exists(ctx, orgID)
+}
+
 // SetUserLimits changes what is named and keeps the rest. It needs ManageBilling; 404 for a stranger, 422 for a billing organization that
 // isn't there.
 func (s *Service) SetUserLimits(ctx context.Context, sub access.Subject, p UserLimitParams) error {
@@ -239,7 +249,7 @@ func (s *Service) SetUserLimits(ctx context.Context, sub access.Subject, p UserL
 		return err
 	}
 	if p.BillingOrg.Value != nil {
-		ok, err := s.o.Orgs.Exists(ctx, *p.BillingOrg.Value)
+		ok, err := s.isOrg(ctx, *p.BillingOrg.Value)
 		if err != nil {
 			return err
 		}

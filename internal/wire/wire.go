@@ -86,8 +86,9 @@ type Spec struct {
 	Repositories []Repository `json:"repositories"`
 	Limits       Limits       `json:"limits"`
 
-	// Playbook is put before the first input's text; empty when there is none.
-	Playbook string `json:"playbook,omitempty"`
+	// Playbooks and Notes are what earlier messages brought: an agent that begins a new conversation is told of them with the transcript.
+	Playbooks []Text `json:"playbooks,omitempty"`
+	Notes     []Text `json:"notes,omitempty"`
 
 	// OutputSchema is the Draft 7 schema of the structured output, null without one.
 	OutputSchema   json.RawMessage `json:"output_schema,omitempty"`
@@ -112,6 +113,13 @@ type Spec struct {
 	Transcript []TranscriptEntry `json:"transcript,omitempty"`
 }
 
+// Text is a note or a playbook as it was when the session was given it.
+type Text struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Body string `json:"body"`
+}
+
 // TranscriptEntry is one message of the conversation so far. Source is user or devin.
 type TranscriptEntry struct {
 	Source string `json:"source"`
@@ -131,7 +139,8 @@ type Agent struct {
 }
 
 // Repository is one repository to clone into the workspace. Dir is its folder below the working directory ("." when it is
-// the only one). Credential says that POST credentials has to be asked before git may reach it.
+// the only one). Credential says that POST credentials has to be asked before git may reach it. Refused says why the session may not
+// have it any more, and then URL is empty.
 type Repository struct {
 	Name       string `json:"name"`
 	URL        string `json:"url"`
@@ -139,6 +148,7 @@ type Repository struct {
 	Branch     string `json:"branch,omitempty"`
 	Credential bool   `json:"credential,omitempty"`
 	ReadOnly   bool   `json:"read_only,omitempty"`
+	Refused    string `json:"refused,omitempty"`
 }
 
 // Limits bound one session on the worker. Zero means the worker's own default.
@@ -215,6 +225,9 @@ type Command struct {
 	// Text and Attachments belong to message. The first message of a session is its prompt.
 	Text        string       `json:"text,omitempty"`
 	Attachments []Attachment `json:"attachments,omitempty"`
+	// Playbooks come before a message's text as if the user had said them; Notes are what may help with it.
+	Playbooks []Text `json:"playbooks,omitempty"`
+	Notes     []Text `json:"notes,omitempty"`
 	// Request and Option belong to approve: which permission request, and the chosen option's id.
 	Request string `json:"request,omitempty"`
 	Option  string `json:"option,omitempty"`
@@ -235,14 +248,22 @@ type AttachmentReply struct {
 	URL string `json:"url"`
 }
 
+// Operations of git that a credential is asked for.
+const (
+	GitClone = "clone"
+	GitFetch = "fetch"
+	GitPush  = "push"
+)
+
 // CredentialRequest is the body of POST {gateway_url}/credentials: one operation on one repository of the session.
 type CredentialRequest struct {
 	Fence      int64  `json:"fence"`
 	Repository string `json:"repository"`
-	Operation  string `json:"operation"` // clone, fetch or push
+	Operation  string `json:"operation"`
 }
 
-// CredentialReply carries what git needs for that one operation. Username and Password are for https; PrivateKey is for ssh.
+// CredentialReply carries what git needs for that one operation. Username and Password are for https, PrivateKey and KnownHosts for
+// ssh; all are empty when it is reached without. 403 says that the organization may not do that, and why.
 type CredentialReply struct {
 	Username   string `json:"username,omitempty"`
 	Password   string `json:"password,omitempty"`

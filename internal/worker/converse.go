@@ -126,7 +126,7 @@ func (r *run) answer(message wire.Command) error {
 		return err
 	}
 	r.say.told(message.Text)
-	return t.run(r.prompt(message.Text, files))
+	return t.run(r.prompt(message, files))
 }
 
 // takeSlot makes sure that the run holds a slot.
@@ -143,28 +143,43 @@ func (r *run) takeSlot() error {
 	return nil
 }
 
-// prompt makes the blocks of a turn's input: what happened before when the agent doesn't know, the playbook before the first
-// input, the input, and what it needs to know about files and output.
-func (r *run) prompt(text string, files []string) []acp.ContentBlock {
-	first := !r.mem.Prompted && r.spec.LastCommand == 0
-	anew := first || r.anew
-	blocks := r.before()
-	if r.spec.Playbook != "" && anew {
-		playbook := acp.TextBlock(r.spec.Playbook)
-		if !first {
-			playbook = acp.ContextBlock(r.spec.Playbook)
-		}
-		blocks = append(blocks, playbook)
+// prompt makes the blocks of a turn's input: what happened before when the agent doesn't know, the notes and playbooks that came with
+// the message, the message, and what the agent needs to know about files and output. A playbook is input like the message itself: the
+// runbook runs its blocks first. A note is not.
+func (r *run) prompt(message wire.Command, files []string) []acp.ContentBlock {
+	anew := r.anew || (!r.mem.Prompted && r.spec.LastCommand == 0)
+	blocks := append(r.before(), noteBlocks(message.Notes)...)
+	for _, p := range message.Playbooks {
+		blocks = append(blocks, acp.TextBlock(p.Body))
 	}
-	blocks = append(blocks, acp.TextBlock(text))
+	blocks = append(blocks, acp.TextBlock(message.Text))
 	if len(files) > 0 {
 		blocks = append(blocks, acp.ContextBlock("The user attached these files:\n"+strings.Join(files, "\n")))
 	}
 	if anew {
 		blocks = append(blocks, r.handOver()...)
 	}
+	// An agent that has to be started again without its memory is told of these too.
+	r.spec.Notes = append(r.spec.Notes, message.Notes...)
+	r.spec.Playbooks = append(r.spec.Playbooks, message.Playbooks...)
 	r.mem.Prompted, r.anew = true, false
 	return blocks
+}
+
+// noteBlocks tells the agent what is known.
+func noteBlocks(notes []wire.Text) []acp.ContentBlock {
+	if len(notes) == 0 {
+		return nil
+	}
+	return []acp.ContentBlock{acp.ContextBlock("Notes of this organization that may help:" + titled(notes))}
+}
+
+func titled(texts []wire.Text) string {
+	var b strings.Builder
+	for _, t := range texts {
+		fmt.Fprintf(&b, "\n\n# %s\n\n%s", t.Name, t.Body)
+	}
+	return b.String()
 }
 
 // goOn is the prompt of a turn that was broken off.
@@ -177,21 +192,25 @@ func (r *run) goOn() []acp.ContentBlock {
 	return append(blocks, acp.TextBlock("Your work was interrupted before you had finished. Look at what is already done, then go on with it."))
 }
 
-// before is the conversation so far for an agent that doesn't remember it.
+// before is what happened so far for an agent that doesn't remember it: the notes and playbooks it was given, and the conversation.
 func (r *run) before() []acp.ContentBlock {
 	if !r.anew {
 		return nil
 	}
+	blocks := noteBlocks(r.spec.Notes)
+	if len(r.spec.Playbooks) > 0 {
+		blocks = append(blocks, acp.ContextBlock("Playbooks that the user has given you in this conversation:"+titled(r.spec.Playbooks)))
+	}
 	said := append(append([]wire.TranscriptEntry(nil), r.spec.Transcript...), r.say.transcript()...)
 	if len(said) == 0 {
-		return nil
+		return blocks
 	}
 	var b strings.Builder
 	b.WriteString("This is the conversation so far, in which you are devin:\n")
 	for _, e := range said {
 		fmt.Fprintf(&b, "\n[%s]\n%s\n", e.Source, e.Text)
 	}
-	return []acp.ContentBlock{acp.ContextBlock(b.String())}
+	return append(blocks, acp.ContextBlock(b.String()))
 }
 
 // handOver tells the agent how to hand over files and the structured output.

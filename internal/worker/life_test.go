@@ -219,7 +219,9 @@ func TestAnInterruptedTurnOfARunbookWaitsForItsUser(t *testing.T) {
 func TestOnAnotherMachineTheAgentGetsTheTranscript(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	one := s.session("move1", "first", wire.Spec{Agent: pythonAgent(t), Playbook: "Be kind"})
+	one := s.session("move1", "first", wire.Spec{
+		Agent: pythonAgent(t), Playbooks: []wire.Text{{Name: "Manners", Body: "Be kind"}}, Notes: []wire.Text{{Name: "Greeting", Body: "Say hi"}},
+	})
 	one.tell(wire.Command{Kind: wire.CommandMessage, Text: "second"})
 	s.mu.Lock()
 	one.taken, one.spec.Kind = 1, wire.KindResume
@@ -228,7 +230,9 @@ func TestOnAnotherMachineTheAgentGetsTheTranscript(t *testing.T) {
 	work(t, s)
 	said := text(one.awaitState(t, wire.StateFinished, 1))
 	require.Contains(t, said, "[devin]\nI did it")
-	require.Contains(t, said, "Be kind second")
+	require.Contains(t, said, "# Manners\n\nBe kind")
+	require.Contains(t, said, "# Greeting\n\nSay hi")
+	require.Contains(t, said, " second")
 }
 
 func TestTheServerDrainsAWorkerThatThenEndsByItself(t *testing.T) {

@@ -124,6 +124,14 @@ func (one *session) tell(c wire.Command) {
 	one.changed()
 }
 
+// bring gives the last command playbooks and notes, before a worker hears of it.
+func (one *session) bring(playbooks, notes []wire.Text) {
+	one.s.mu.Lock()
+	defer one.s.mu.Unlock()
+	c := &one.commands[len(one.commands)-1]
+	c.Playbooks, c.Notes = playbooks, notes
+}
+
 // changed wakes the streams. The caller holds the lock.
 func (one *session) changed() {
 	close(one.wake)

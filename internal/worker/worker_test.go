@@ -12,7 +12,8 @@ import (
 func TestATurnOfAnAgentInAnotherLanguageIsReported(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	one := s.session("turn1", "Say hello", wire.Spec{Agent: pythonAgent(t), Playbook: "Be kind"})
+	one := s.session("turn1", "Say hello", wire.Spec{Agent: pythonAgent(t)})
+	one.bring([]wire.Text{{ID: "playbook-1", Name: "Manners", Body: "Be kind"}}, nil)
 	work(t, s)
 	events := one.awaitState(t, wire.StateFinished, 1)
 

@@ -1,4 +1,5 @@
-// Package gantry is the door for what the contract lacks, under /gantry/v1: events, approvals, workers, repositories.
+// Package gantry is the door for what the contract lacks, under /gantry/v1: events, approvals, workers, repositories, custom
+// roles.
 package gantry
 
 import (
@@ -7,6 +8,7 @@ import (
 	"gantry/internal/fleet"
 	"gantry/internal/forge"
 	"gantry/internal/kit"
+	"gantry/internal/member"
 	"gantry/internal/session"
 )
 
@@ -15,6 +17,7 @@ type Rooms struct {
 	Sessions *session.Service
 	Fleet    *fleet.Service
 	Forge    *forge.Service
+	Members  *member.Service
 	// PublicURL builds the gateway's addresses.
 	PublicURL *url.URL
 }
@@ -26,7 +29,7 @@ func New(k *kit.Kit, rooms Rooms) *kit.API {
 	a := kit.NewAPI(k, kit.Version{
 		Title:       "Gantry's own API",
 		Version:     "1",
-		Description: "What the contract lacks: events, approvals, workers and repositories.",
+		Description: "What the contract lacks: events, approvals, workers, repositories and custom roles.",
 		Prefixes:    []string{"/gantry/v1/", "/downloads/"},
 		Form:        kit.Problem,
 	})

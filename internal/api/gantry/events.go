@@ -12,6 +12,7 @@ import (
 
 	"gantry/internal/access"
 	"gantry/internal/kit"
+	"gantry/internal/member"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/id"
 	"gantry/internal/session"
@@ -54,7 +55,7 @@ type eventsInput struct {
 }
 
 func registerEvents(a *kit.API, rooms Rooms) {
-	d := eventDoor{rooms.Sessions}
+	d := eventDoor{rooms.Sessions, rooms.Members}
 	op := func(name, method, path, summary string, p access.Permission) kit.Op {
 		return kit.Op{Operation: huma.Operation{
 			OperationID: name, Method: method, Path: "/gantry/v1/organizations/{org_id}/sessions/{devin_id}" + path, Summary: summary,
@@ -81,7 +82,10 @@ func content(description, kind string, schema *huma.Schema) map[string]*huma.Res
 	return map[string]*huma.Response{"200": {Description: description, Content: map[string]*huma.MediaType{kind: {Schema: schema}}}}
 }
 
-type eventDoor struct{ s *session.Service }
+type eventDoor struct {
+	s       *session.Service
+	members *member.Service
+}
 
 func (d eventDoor) page(ctx context.Context, s access.Subject, in *eventsInput) (*kit.Page[SessionEvent], error) {
 	r, err := kit.OpenPage(ctx, in.PageInput)
@@ -240,6 +244,10 @@ func (d eventDoor) download(ctx context.Context, _ access.Subject, in *struct {
 	Signature    string `query:"signature"`
 },
 ) (*huma.StreamResponse, error) {
+	// The address holds no key, but whoever uses it must come from where a key would be good (contract/v3-rules.md, attachments).
+	if err := d.members.AllowAddress(ctx, kit.RemoteAddr(ctx)); err != nil {
+		return nil, err
+	}
 	a, body, err := d.s.Download(ctx, in.OrgID, in.AttachmentID, in.Expires, in.Signature)
 	if err != nil {
 		return nil, err

@@ -73,8 +73,8 @@ func op(name, method, path, summary string) kit.Op {
 type authenticator struct{ fleet *fleet.Service }
 
 // Authenticate gives the claim's session as the subject; its fence is the key's id.
-func (a authenticator) Authenticate(ctx context.Context, bearer string, _ netip.Addr) (access.Subject, error) {
-	r, err := a.fleet.ByToken(ctx, bearer)
+func (a authenticator) Authenticate(ctx context.Context, bearer string, remote netip.Addr) (access.Subject, error) {
+	r, err := a.fleet.ByToken(ctx, bearer, remote)
 	if err != nil {
 		return access.Subject{}, err
 	}

@@ -9,9 +9,11 @@ import (
 	"gantry/internal/fleet"
 	"gantry/internal/kit"
 	"gantry/internal/member"
+	"gantry/internal/metric"
 	"gantry/internal/org"
 	"gantry/internal/secrets"
 	"gantry/internal/session"
+	"gantry/internal/usage"
 )
 
 // Rooms are the use cases behind the door. Each resource file names what it needs.
@@ -19,8 +21,10 @@ type Rooms struct {
 	Audit    *audit.Service
 	Fleet    *fleet.Service
 	Members  *member.Service
+	Metrics  *metric.Service
 	Orgs     *org.Service
 	Sessions *session.Service
+	Usage    *usage.Service
 	Secrets  *secrets.Service
 }
 

@@ -2,7 +2,6 @@ package v3
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 
@@ -10,7 +9,6 @@ import (
 
 	"gantry/internal/access"
 	"gantry/internal/kit"
-	"gantry/internal/platform/fault"
 	"gantry/internal/session"
 )
 
@@ -80,41 +78,16 @@ func registerAttachments(a *kit.API, rooms Rooms) {
 	})
 }
 
-// upload streams the first part named file; other parts are passed over.
+// upload streams the part named file.
 func (d sessionDoor) upload(ctx context.Context, s access.Subject) (*uploadOutput, error) {
-	parts, err := kit.Request(ctx).MultipartReader()
-	if err != nil {
-		return nil, fault.InvalidField("file", "the body must be multipart/form-data with a part named file")
-	}
-	for {
-		part, err := parts.NextPart()
-		if errors.Is(err, io.EOF) {
-			return nil, fault.InvalidField("file", "is missing: the body must have a part named file")
-		}
+	var out *uploadOutput
+	err := kit.File(ctx, "file", session.MaxAttachment, func(name, contentType string, body io.Reader) error {
+		file, err := d.s.Upload(ctx, s, kit.Org(ctx), name, contentType, body)
 		if err != nil {
-			return nil, readFault(err)
+			return err
 		}
-		if part.FormName() != "file" {
-			continue
-		}
-		file, err := d.s.Upload(ctx, s, kit.Org(ctx), part.FileName(), part.Header.Get("Content-Type"), part)
-		if err != nil {
-			return nil, readFault(err)
-		}
-		return &uploadOutput{Body: AttachmentUploadResponse{AttachmentID: file.ID, Name: file.Name, URL: d.s.AttachmentURL(file)}}, nil
-	}
-}
-
-// readFault names the file when the client's body is what broke; other errors pass.
-func readFault(err error) error {
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return fault.Wrap(err, fault.TooLarge, "file: at most %d MB", session.MaxAttachment>>20)
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return fault.InvalidField("file", "the body ended early")
-	case fault.KindOf(err) == fault.Internal && !errors.As(err, new(*fault.Error)):
-		return fault.Wrap(err, fault.Invalid, "file: the body can't be read as multipart/form-data")
-	}
-	return err
+		out = &uploadOutput{Body: AttachmentUploadResponse{AttachmentID: file.ID, Name: file.Name, URL: d.s.AttachmentURL(file)}}
+		return nil
+	})
+	return out, err
 }

@@ -31,6 +31,9 @@ type office struct {
 	time  *clock.Fake
 	admin string // the first key
 	org   string // the first organization
+	db    *db.DB
+
+	members *member.Service
 }
 
 func eachOffice(t *testing.T, earlyCheckOff bool, f func(o *office)) {
@@ -50,7 +53,7 @@ func eachOffice(t *testing.T, earlyCheckOff bool, f func(o *office)) {
 				Sealer: page.NewSealer([]byte("0123456789abcdef0123456789abcdef")),
 			})
 			kittest.Guard(t, v3.New(k, v3.Rooms{Audit: audit.New(d), Members: members, Orgs: orgs}))
-			f(&office{t: t, h: k.Router(), time: fake, admin: first.Token.Reveal(), org: first.OrgID})
+			f(&office{t: t, h: k.Router(), time: fake, admin: first.Token.Reveal(), org: first.OrgID, db: d, members: members})
 		})
 	}
 }

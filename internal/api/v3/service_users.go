@@ -49,14 +49,10 @@ type ServiceUserProvisionResponse struct {
 }
 
 func serviceUserOf(u member.ServiceUser) ServiceUser {
-	out := ServiceUser{
+	return ServiceUser{
 		ServiceUserID: u.ID, Name: u.Name, ExpiresAt: unixOrNull(u.ExpiresAt), DeletedAt: unixOrNull(u.DeletedAt),
-		RoleAssignments: make([]RoleAssignment, len(u.Roles)),
+		RoleAssignments: assignmentsOf(u.Roles),
 	}
-	for i, r := range u.Roles {
-		out.RoleAssignments[i] = RoleAssignment{Role: roleOf(r.Role), OrgID: kit.NullText(r.OrgID)}
-	}
-	return out
 }
 
 type serviceUserOutput struct{ Body ServiceUser }

@@ -7,27 +7,30 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
-
-	"gocloud.dev/blob"
-	"gocloud.dev/blob/fileblob"
-	"gocloud.dev/blob/s3blob"
-	"gocloud.dev/gcerrors"
 
 	"gantry/internal/platform/fault"
 )
 
 // Store is an open store. Keys are made by our own code: letters, digits, "-", "_", "." and "/".
 type Store struct {
-	bucket *blob.Bucket
-	dir    string // of a local store, else empty
-	name   string
+	place place
+	name  string
+}
+
+// place is where blobs lie: dir or bucket. Its errors are its own; missing knows those that say that there is no such blob.
+type place interface {
+	put(ctx context.Context, key string, r io.Reader, contentType string) error
+	get(ctx context.Context, key string) (io.ReadCloser, error)
+	delete(ctx context.Context, key string) error
+	exists(ctx context.Context, key string) error
+	check(ctx context.Context) error
+	missing(err error) bool
 }
 
 // Open opens the store that a URL names. "" is the directory blobs below dataDir, file:///path another directory, s3://BUCKET a
-// bucket (gocloud.dev/blob/s3blob says which parameters it takes).
+// bucket (openBucket says which parameters it takes).
 func Open(ctx context.Context, rawURL, dataDir string) (*Store, error) {
 	if rawURL == "" {
 		rawURL = (&url.URL{Scheme: "file", Path: filepath.Join(dataDir, "blobs")}).String()
@@ -38,36 +41,26 @@ func Open(ctx context.Context, rawURL, dataDir string) (*Store, error) {
 	}
 	switch u.Scheme {
 	case "file":
-		return openDir(u)
-	case s3blob.Scheme:
-		// The SDK's configuration is read here and nowhere else, so a local store never waits for it.
-		b, err := new(s3blob.URLOpener).OpenBucketURL(ctx, u)
+		if u.Host != "" || !filepath.IsAbs(u.Path) {
+			return nil, fmt.Errorf("blobs: %q names no absolute path; write it with three slashes, file:///path/blobs", u)
+		}
+		d, err := openDir(u.Path)
+		if err != nil {
+			return nil, fmt.Errorf("blobs: %s can't be used: %w; name a directory that this user may write", u.Path, err)
+		}
+		return &Store{place: d, name: u.String()}, nil
+	case "s3":
+		b, err := openBucket(ctx, u)
 		if err != nil {
 			return nil, fmt.Errorf("blobs: %s can't be opened: %w", u.Redacted(), err)
 		}
-		return &Store{bucket: b, name: u.Redacted()}, nil
+		return &Store{place: b, name: u.Redacted()}, nil
 	}
 	return nil, fmt.Errorf("blobs: the scheme of %q is not known; give file:///path or s3://BUCKET", u.Redacted())
 }
 
-func openDir(u *url.URL) (*Store, error) {
-	if u.Host != "" || !filepath.IsAbs(u.Path) {
-		return nil, fmt.Errorf("blobs: %q names no absolute path; write it with three slashes, file:///path/blobs", u)
-	}
-	b, err := fileblob.OpenBucket(u.Path, &fileblob.Options{
-		CreateDir:   true,
-		DirFileMode: 0o700,
-		NoTempDir:   true, // beside the target, because a rename must not cross file systems
-		Metadata:    fileblob.MetadataDontWrite,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("blobs: %s can't be used: %w; name a directory that this user may write", u.Path, err)
-	}
-	return &Store{bucket: b, dir: u.Path, name: u.String()}, nil
-}
-
-// Close gives the store's connections back.
-func (s *Store) Close() error { return s.bucket.Close() }
+// Close is for whoever opened the store: nothing is held open between calls.
+func (s *Store) Close() error { return nil }
 
 // Name is the store's URL without credentials.
 func (s *Store) Name() string { return s.name }
@@ -90,50 +83,29 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, contentType st
 	if contentType == "" {
 		contentType = "application/octet-stream"
 	}
-	wctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	w, err := s.bucket.NewWriter(wctx, key, &blob.WriterOptions{ContentType: contentType, DisableContentTypeDetection: true})
-	if err != nil {
-		return s.edge(err)
+	src := &source{r: r}
+	err := s.place.put(ctx, key, src, contentType)
+	if src.err != nil {
+		err = src.err
 	}
-	if _, err := io.Copy(w, r); err != nil {
-		cancel() // before Close, or it would keep the half that came
-		_ = w.Close()
-		return s.readerOr(err)
-	}
-	if err := w.Close(); err != nil {
-		return s.edge(err)
-	}
-	if s.dir != "" {
-		return s.sync(key)
-	}
-	return nil
-}
-
-// readerOr leaves the source's own fault as it is; what the store says is a store's error.
-func (s *Store) readerOr(err error) error {
 	if errors.As(err, new(*fault.Error)) {
-		return err
+		return err // the source's own fault; what the store says is a store's error
 	}
 	return s.edge(err)
 }
 
-// sync makes a new file of a local store private, and durable: its content and its name.
-func (s *Store) sync(key string) error {
-	path := filepath.Join(s.dir, filepath.FromSlash(key))
-	if err := os.Chmod(path, 0o600); err != nil { // the driver leaves it to the umask
-		return fmt.Errorf("blob: %w", err)
+// source remembers how its reader failed, whatever a store makes of that.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+func (s *source) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
 	}
-	for _, p := range []string{path, filepath.Dir(path)} {
-		f, err := os.Open(p)
-		if err != nil {
-			return fmt.Errorf("blob: %w", err)
-		}
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
-			return fmt.Errorf("blob: sync %s: %w", p, err)
-		}
-	}
-	return nil
+	return n, err
 }
 
 // Get opens a blob. A missing one is fault.NotFound.
@@ -141,7 +113,7 @@ func (s *Store) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
-	r, err := s.bucket.NewReader(ctx, key, nil)
+	r, err := s.place.get(ctx, key)
 	if err != nil {
 		return nil, s.edge(err)
 	}
@@ -153,8 +125,8 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	err := s.bucket.Delete(ctx, key)
-	if gcerrors.Code(err) == gcerrors.NotFound {
+	err := s.place.delete(ctx, key)
+	if s.place.missing(err) {
 		return nil
 	}
 	return s.edge(err)
@@ -165,31 +137,27 @@ func (s *Store) Exists(ctx context.Context, key string) (bool, error) {
 	if err := checkKey(key); err != nil {
 		return false, err
 	}
-	ok, err := s.bucket.Exists(ctx, key)
-	return ok, s.edge(err)
+	err := s.place.exists(ctx, key)
+	if s.place.missing(err) {
+		return false, nil
+	}
+	return err == nil, s.edge(err)
 }
 
 // Check asks the store for an answer, for doctor and readiness.
 func (s *Store) Check(ctx context.Context) error {
-	ok, err := s.bucket.IsAccessible(ctx)
-	if err == nil && !ok {
-		err = errors.New("it isn't there or may not be read")
-	}
-	if err == nil && s.dir != "" {
-		_, err = os.Stat(s.dir) // to the driver a missing directory is an empty one
-	}
-	if err != nil {
+	if err := s.place.check(ctx); err != nil {
 		return fmt.Errorf("blobs: %s doesn't answer: %w", s.name, err)
 	}
 	return nil
 }
 
-// edge turns the driver's errors into faults: above, nobody knows which store it is.
+// edge turns a place's errors into faults: above, nobody knows which store it is.
 func (s *Store) edge(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	if gcerrors.Code(err) == gcerrors.NotFound {
+	if s.place.missing(err) {
 		return fault.Wrap(err, fault.NotFound, "the file is not there")
 	}
 	return fault.Away(err, "the file store")

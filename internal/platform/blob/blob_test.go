@@ -66,6 +66,21 @@ func TestBlobsComeBackWhole(t *testing.T) {
 	require.False(t, ok)
 }
 
+func TestTheBeginningOfAKeyIsNoBlob(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	require.NoError(t, s.Put(t.Context(), "a/b/c", strings.NewReader("x"), ""))
+	for _, key := range []string{"a", "a/b", "a/b/c/d"} {
+		ok, err := s.Exists(t.Context(), key)
+		require.NoError(t, err, key)
+		require.False(t, ok, key)
+		_, err = s.Get(t.Context(), key)
+		require.True(t, fault.Is(err, fault.NotFound), "%s: %v", key, err)
+		require.NoError(t, s.Delete(t.Context(), key), key)
+	}
+	require.Equal(t, "x", read(t, s, "a/b/c"))
+}
+
 func TestABrokenStreamLeavesNothing(t *testing.T) {
 	t.Parallel()
 	s, dir := open(t)

@@ -59,12 +59,16 @@ func TestABucketServesAsWellAsADirectory(t *testing.T) { //nolint:paralleltest /
 		url.QueryEscape(bucketServer(t)), t.TempDir())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
+	require.NoError(t, s.Check(t.Context()))
 	require.NoError(t, s.Put(t.Context(), "attachments/a", strings.NewReader("hello"), "text/plain"))
 	require.Equal(t, "hello", read(t, s, "attachments/a"))
 	ok, err := s.Exists(t.Context(), "attachments/a")
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.NoError(t, s.Delete(t.Context(), "attachments/a"))
+	ok, err = s.Exists(t.Context(), "attachments/a")
+	require.NoError(t, err)
+	require.False(t, ok)
 	_, err = s.Get(t.Context(), "attachments/a")
 	require.True(t, fault.Is(err, fault.NotFound), "%v", err)
 
@@ -73,4 +77,13 @@ func TestABucketServesAsWellAsADirectory(t *testing.T) { //nolint:paralleltest /
 	defer func() { require.NoError(t, gone.Close()) }()
 	_, err = gone.Get(t.Context(), "attachments/a")
 	require.True(t, fault.Is(err, fault.Unavailable), "%v", err)
+}
+
+func TestAParameterThatNobodyKnowsIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, q := range []string{"regoin=eu-west-1", "use_path_style=maybe", "fips=maybe", "role=me", "ssetype=rot13", "request_checksum_calculation=never"} {
+		_, err := blob.Open(t.Context(), "s3://bucket?region=eu-west-1&"+q, t.TempDir())
+		name, _, _ := strings.Cut(q, "=")
+		require.ErrorContains(t, err, "parameter "+name+":")
+	}
 }

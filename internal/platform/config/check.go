@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+// maxACUs keeps limits in millionths of an ACU within 63 bits.
+const maxACUs = 1_000_000_000_000
+
 // Problem is one wrong setting: which, what is wrong with it, where it was set (empty: nowhere, so it has its default) and how to
 // mend it.
 type Problem struct{ Setting, What, Where, Mend string }
@@ -239,6 +242,14 @@ func (l *Limits) check(c *checker) {
 func (s *Sessions) check(c *checker) {
 	if s.IdleTimeout < time.Second {
 		c.wrong("idle-timeout", "Give a duration like 30m.", "%s is too short", s.IdleTimeout)
+	}
+	for _, l := range []struct {
+		setting string
+		acus    int64
+	}{{"session-acu-limit", s.SessionACULimit}, {"session-acu-cap", s.SessionACUCap}, {"cycle-acu-limit", s.CycleACULimit}} {
+		if l.acus < 0 || l.acus > maxACUs {
+			c.wrong(l.setting, "Give a number of ACUs like 50, or 0 for none.", "%d is out of range", l.acus)
+		}
 	}
 	if !(s.ACUMinutes >= 0.001 && s.ACUMinutes <= 24*60) {
 		c.wrong("acu-minutes", "Give a number of minutes like 15.", "%v is out of range", s.ACUMinutes)

@@ -15,7 +15,7 @@ type Storage struct {
 	Data     string `help:"Directory that holds everything; made with mode 0700. Default: $XDG_DATA_HOME/gantry or ~/.local/share/gantry." placeholder:"DIR" env:"GANTRY_DATA" group:"Storage"`
 	Database string `help:"Database: sqlite:///path/to/file or postgres://user@host/name. Default: gantry.db in the data directory." placeholder:"URL" env:"GANTRY_DATABASE" group:"Storage"`
 	Blobs    string `help:"Attachments and large payloads: file:///path or s3://bucket?region=…. Default: blobs in the data directory." placeholder:"URL" env:"GANTRY_BLOBS" group:"Storage"`
-	Keeper   string `help:"The key that wraps all other keys: file:///path, awskms://… . Default: keeper.key in the data directory." placeholder:"URL" env:"GANTRY_KEEPER" group:"Storage"`
+	Keeper   string `help:"The key that wraps all other keys: file:///path, awskms://…. Default: keeper.key in the data directory." placeholder:"URL" env:"GANTRY_KEEPER" group:"Storage"`
 }
 
 // Listen says where the server is reached and how it is known.
@@ -44,6 +44,11 @@ type Sessions struct {
 	// Lease is for tests: workers go by what the server tells them.
 	Lease     time.Duration `hidden:"" help:"How long a claim lives after each report of its worker." default:"60s" env:"GANTRY_LEASE" group:"Sessions"`
 	DayOffset time.Duration `help:"Offset from UTC of the day that consumption is counted by." default:"-8h" env:"GANTRY_DAY_OFFSET" group:"Sessions"`
+
+	SessionACULimit int64 `name:"session-acu-limit" help:"ACUs of one run of a session in an organization that is made without a limit; 0 for none." default:"0" env:"GANTRY_SESSION_ACU_LIMIT" group:"Sessions"`
+	SessionACUCap   int64 `name:"session-acu-cap" help:"ACUs that one session may use in all until somebody acknowledges it; 0 for no cap." default:"0" env:"GANTRY_SESSION_ACU_CAP" group:"Sessions"`
+	CycleACULimit   int64 `name:"cycle-acu-limit" help:"ACUs that the enterprise may use in a billing cycle; 0 for no limit." default:"0" env:"GANTRY_CYCLE_ACU_LIMIT" group:"Sessions"`
+	RequiredTags    bool  `help:"Sessions must have tags that their organization allows, where it lists any." env:"GANTRY_REQUIRED_TAGS" group:"Sessions"`
 }
 
 // Sandbox says how an agent is shut in.

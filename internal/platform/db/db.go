@@ -56,6 +56,8 @@ type DB struct {
 	onWait func(time.Duration)
 	// away is when a Write last failed because the database was away, in Unix milliseconds; 0 for never.
 	away atomic.Int64
+	// signing is the key of Sign, nil before SignWith.
+	signing []byte
 }
 
 // Options of Open. The zero value is good.
@@ -165,8 +167,9 @@ func (d *DB) Close() error {
 // Tx is one write transaction.
 type Tx struct {
 	*sql.Tx
-	engine Engine
-	after  []func()
+	engine  Engine
+	signing []byte
+	after   []func()
 }
 
 // AfterCommit has f run once the transaction is durable: notices, never facts.
@@ -217,7 +220,7 @@ func (d *DB) writeOnce(ctx context.Context, f func(ctx context.Context, tx *Tx) 
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer release()
-	tx := &Tx{Tx: stx, engine: d.engine}
+	tx := &Tx{Tx: stx, engine: d.engine, signing: d.signing}
 	done := false
 	defer func() {
 		if !done {

@@ -15,9 +15,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"gocloud.dev/secrets"
-	"gocloud.dev/secrets/awskms"
-	"gocloud.dev/secrets/localsecrets"
 	"golang.org/x/sync/singleflight"
 
 	"gantry/internal/platform/db"
@@ -30,7 +27,7 @@ const keyLen = 32
 type Keeper struct {
 	name   string // the URL, for messages
 	mend   string // what an operator does when this keeper is the wrong one
-	wrap   *secrets.Keeper
+	wrap   wrapper
 	root   []byte // what Derive derives from; nil until Attach for a keeper outside this machine
 	remote bool
 	canary string // the canary's row as Attach found it: it changes when another keeper takes this one's place
@@ -42,7 +39,7 @@ type Keeper struct {
 }
 
 // Open opens the keeper that a URL names. "" is the file keeper.key below dataDir, file:///path another file, awskms:///KEY a key
-// in AWS KMS (gocloud.dev/secrets/awskms says which parameters it takes). A missing file is made with a random key.
+// in AWS KMS (openKMSKey says which parameters it takes). A missing file is made with a random key.
 func Open(ctx context.Context, rawURL, dataDir string) (*Keeper, error) {
 	if rawURL == "" {
 		rawURL = (&url.URL{Scheme: "file", Path: filepath.Join(dataDir, "keeper.key")}).String()
@@ -54,7 +51,7 @@ func Open(ctx context.Context, rawURL, dataDir string) (*Keeper, error) {
 	switch u.Scheme {
 	case "file":
 		return openFile(u)
-	case awskms.Scheme:
+	case "awskms":
 		return openKMS(ctx, u)
 	}
 	return nil, fmt.Errorf("keeper: the scheme of %q is not known; give file:///path or awskms:///KEY", u.Redacted())
@@ -72,10 +69,11 @@ func openFile(u *url.URL) (*Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
+	local := localKey(wrapKey)
 	return &Keeper{
 		name: u.String(),
 		mend: "put the file that belongs to this database back (it is part of every backup of the data directory)",
-		wrap: localsecrets.NewKeeper([keyLen]byte(wrapKey)),
+		wrap: &local,
 		root: key,
 		keys: map[string]*sealer{},
 	}, nil
@@ -83,7 +81,7 @@ func openFile(u *url.URL) (*Keeper, error) {
 
 // openKMS is the only place that touches the AWS SDK, so that its configuration is read when a KMS is named and never else.
 func openKMS(ctx context.Context, u *url.URL) (*Keeper, error) {
-	k, err := new(awskms.URLOpener).OpenKeeperURL(ctx, u)
+	k, err := openKMSKey(ctx, u)
 	if err != nil {
 		return nil, fmt.Errorf("keeper: %s can't be opened: %w", u.Redacted(), err)
 	}
@@ -96,8 +94,8 @@ func openKMS(ctx context.Context, u *url.URL) (*Keeper, error) {
 	}, nil
 }
 
-// Close gives the keeper's connections back.
-func (k *Keeper) Close() error { return k.wrap.Close() }
+// Close is for whoever opened the keeper: nothing is held open between calls.
+func (k *Keeper) Close() error { return nil }
 
 // Derive gives a key of 32 bytes for one purpose, the same on every replica and after every start. Keys of different purposes
 // tell nothing about one another.

@@ -28,7 +28,9 @@ const rewrapBatch = 100
 // It may be broken off anywhere and begun again. Until the last step the new wraps lie beside the old ones and this keeper is the
 // database's; the last step is one transaction, after which the other is. A server that goes on with this keeper works with the data
 // keys it has in memory, can open no other, and makes none (see ErrUnused): it is to be started again with the new URL.
-func (k *Keeper) Rotate(ctx context.Context, to *Keeper) (int, error) {
+//
+// alsoTx joins the last transaction: the caller's record of it.
+func (k *Keeper) Rotate(ctx context.Context, to *Keeper, alsoTx func(ctx context.Context, tx *db.Tx) error) (int, error) {
 	if k.name == to.name {
 		return 0, ErrSameKeeper
 	}
@@ -50,7 +52,7 @@ func (k *Keeper) Rotate(ctx context.Context, to *Keeper) (int, error) {
 		if err != nil {
 			return total, err
 		}
-		done, err := k.give(ctx, canary, root) // not if a replica made a data key meanwhile
+		done, err := k.give(ctx, canary, root, alsoTx) // not if a replica made a data key meanwhile
 		if done || err != nil {
 			return total, err
 		}
@@ -130,7 +132,7 @@ func (k *Keeper) rewrap(ctx context.Context, to *Keeper) (int, error) {
 
 // give makes the new wraps the ones that count, unless a data key without one came meanwhile. The canary's row is held first: a replica
 // that makes a data key holds it too (see unusedTx), so that none is made in between.
-func (k *Keeper) give(ctx context.Context, canary, root []byte) (done bool, err error) {
+func (k *Keeper) give(ctx context.Context, canary, root []byte, alsoTx func(ctx context.Context, tx *db.Tx) error) (done bool, err error) {
 	err = k.d.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		done = false
 		n, err := db.Exec(ctx, tx, `UPDATE settings SET value = $1 WHERE name = $2 AND value = $3`, encoded(canary), canaryRow, k.canary)
@@ -154,8 +156,10 @@ func (k *Keeper) give(ctx context.Context, canary, root []byte) (done bool, err 
 			return err
 		}
 		done = true
-		_, err = db.Exec(ctx, tx, `UPDATE data_keys SET wrapped = rewrapped, rewrapped = NULL`)
-		return err
+		if _, err = db.Exec(ctx, tx, `UPDATE data_keys SET wrapped = rewrapped, rewrapped = NULL`); err != nil {
+			return err
+		}
+		return alsoTx(ctx, tx)
 	})
 	if errors.Is(err, errLeft) {
 		return false, nil

@@ -133,5 +133,9 @@ func (k *Keeper) makeDataKey(ctx context.Context, orgID string) ([]byte, error) 
 	if err != nil {
 		return nil, fault.Away(err, "the keeper")
 	}
-	return k.writeDataKey(ctx, orgID, wrapped)
+	wrapped, err = k.writeDataKey(ctx, orgID, wrapped)
+	if errors.Is(err, ErrUnused) {
+		return nil, fault.Away(err, "the keeper")
+	}
+	return wrapped, err
 }

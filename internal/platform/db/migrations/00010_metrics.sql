@@ -57,7 +57,7 @@ CREATE TABLE metric_categories (
 	org_id      TEXT NOT NULL, -- '': the enterprise
 	day         BIGINT NOT NULL,
 	category    TEXT NOT NULL,
-	subcategory TEXT NOT NULL, -- its id; '' for none
+	subcategory TEXT NOT NULL, -- its shown name
 	sessions    BIGINT NOT NULL,
 	acu_micros  BIGINT NOT NULL,
 	PRIMARY KEY (org_id, day, category, subcategory)

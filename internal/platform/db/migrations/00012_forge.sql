@@ -1,7 +1,8 @@
 -- +goose Up
 
 -- A git connection: an account at a provider, or for plain git a host whose repositories an operator lists. The token is sealed under
--- the enterprise's key. listed_at is when the provider last told all its repositories, listing_until the lease of whoever asks it now.
+-- the enterprise's key. listed_at is when the provider last told all its repositories. Until listing_until nobody else asks it: somebody is
+-- at it, or it failed (list_error) just now; list_refused says that it refused, and wasn't away.
 CREATE TABLE git_connections (
 	git_connection_id TEXT PRIMARY KEY,
 	name              TEXT NOT NULL,
@@ -16,7 +17,8 @@ CREATE TABLE git_connections (
 	updated_at        BIGINT NOT NULL,
 	listed_at         BIGINT,
 	listing_until     BIGINT,
-	list_error        TEXT
+	list_error        TEXT,
+	list_refused      BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX git_connections_page ON git_connections (created_at, git_connection_id);
 

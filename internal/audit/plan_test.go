@@ -1,0 +1,80 @@
+package audit_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gantry/internal/audit"
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/db/dbtest"
+	"gantry/internal/platform/page"
+)
+
+func quiet(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+// plan gives how the engine reads a query. PostgreSQL is told that scanning is dear, because the tables of a test are small.
+func plan(t *testing.T, d *db.DB, query string, args []any) string {
+	t.Helper()
+	var lines []string
+	require.NoError(t, d.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+		explain, scan := "EXPLAIN QUERY PLAN ", func(r db.Scanner) (string, error) {
+			var id, parent, unused int
+			var detail string
+			err := r.Scan(&id, &parent, &unused, &detail)
+			return detail, err
+		}
+		if d.Engine() == db.Postgres {
+			explain, scan = "EXPLAIN ", db.Text
+			for _, off := range []string{"SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_sort = off"} {
+				if _, err := db.Exec(ctx, tx, off); err != nil {
+					return err
+				}
+			}
+		}
+		for i := len(args); i > 0; i-- { // EXPLAIN takes no parameters on PostgreSQL
+			text := fmt.Sprint(args[i-1])
+			if s, ok := args[i-1].(string); ok {
+				text = "'" + s + "'"
+			}
+			query = strings.ReplaceAll(query, fmt.Sprint("$", i), text)
+		}
+		var err error
+		lines, err = db.All(ctx, tx, scan, explain+query)
+		return err
+	}))
+	return strings.Join(lines, "\n")
+}
+
+func TestListsAndTheSealReadAnIndex(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		at := time.Unix(1, 0)
+		request := page.Request{First: 100, After: page.Position{int64(5), "x"}}
+		for _, c := range []struct {
+			name, index, query string
+			args               []any
+		}{
+			{"any fresh", "audit_entries_fresh", audit.AnyFreshQuery, nil},
+			{"fresh", "audit_entries_fresh", audit.FreshQuery, []any{5, "x", 100}},
+			{"numbered", "audit_entries_number", audit.NumberedQuery, []any{5, 100}},
+			{"next number", "audit_entries_number", audit.NextNumberQuery, []any{5}},
+			{"a list", "audit_entries_time", audit.ListQuery(audit.ListParams{Page: request}), []any{5, "x", 100}},
+			{"a range", "audit_entries_time", audit.ListQuery(audit.ListParams{TimeAfter: at, TimeBefore: at, Page: request}), []any{1, 9, 5, "x", 100}},
+			{"an organization", "audit_entries_org", audit.ListQuery(audit.ListParams{OrgID: "o", Page: request}), []any{"o", 5, "x", 100}},
+			{"an action", "audit_entries_action", audit.ListQuery(audit.ListParams{Action: "login", Order: audit.Asc, Page: request}), []any{"login", 5, "x", 100}},
+		} {
+			got := plan(t, d, c.query, c.args)
+			require.Contains(t, got, c.index, "%s\n%s", c.name, got)
+			for _, bad := range []string{"TEMP B-TREE", "Sort", "Seq Scan"} {
+				require.NotContains(t, got, bad, "%s\n%s", c.name, got)
+			}
+		}
+	})
+}

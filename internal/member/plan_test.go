@@ -1,0 +1,105 @@
+package member
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"gantry/internal/platform/clock"
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/db/dbtest"
+	"gantry/internal/platform/page"
+)
+
+// fillPlan gives the planner people, groups and roles of many organizations to reckon with.
+func fillPlan(ctx context.Context, tx *db.Tx) error {
+	const numbers = `WITH RECURSIVE seq (i) AS (SELECT 1 UNION ALL SELECT seq.i + 1 FROM seq WHERE seq.i < 5000) `
+	for _, s := range []string{
+		numbers + `INSERT INTO roles (role_id, role_name, role_type, permissions, is_builtin, created_at)
+			SELECT 'r' || i, 'r', 'org', '[]', 0, 0 FROM seq WHERE i <= 300`,
+		numbers + `INSERT INTO users (user_id, email, email_key, name, created_at) SELECT 'u' || i, 'u' || i, 'u' || i, '', i FROM seq`,
+		numbers + `INSERT INTO role_assignments (principal_id, org_id, principal_kind, role_id, created_at)
+			SELECT 'u' || i, 'o' || (i % 100), 'user', 'r' || (i % 300 + 1), 0 FROM seq`,
+		numbers + `INSERT INTO idp_groups (idp_group_name, created_at) SELECT 'g' || i, 0 FROM seq WHERE i <= 200`,
+		numbers + `INSERT INTO idp_group_roles (idp_group_name, org_id, role_id, created_at)
+			SELECT 'g' || i, 'o' || (i % 50), 'r' || i, 0 FROM seq WHERE i <= 200`,
+		numbers + `INSERT INTO idp_group_members (user_id, idp_group_name, created_at) SELECT 'u' || i, 'g' || (i % 200 + 1), 0 FROM seq`,
+		`ANALYZE`,
+	} {
+		if _, err := db.Exec(ctx, tx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// explain gives how the engine reads a query. PostgreSQL is told that scanning and sorting are dear, because a test's tables are small.
+func explain(ctx context.Context, tx *db.Tx, query string, args []any) ([]string, error) {
+	if tx.Engine() == db.SQLite {
+		return db.All(ctx, tx, func(r db.Scanner) (string, error) {
+			var id, parent, unused int
+			var detail string
+			err := r.Scan(&id, &parent, &unused, &detail)
+			return detail, err
+		}, "EXPLAIN QUERY PLAN "+query, args...)
+	}
+	for _, off := range []string{"SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_sort = off"} {
+		if _, err := db.Exec(ctx, tx, off); err != nil {
+			return nil, err
+		}
+	}
+	return db.All(ctx, tx, db.Text, "EXPLAIN "+query, args...)
+}
+
+// Every page and every look at a credential reads an index, wherever in the list it begins, and sorts nothing but itself.
+func TestListsOfMembersAndCredentialsReadAnIndex(t *testing.T) {
+	t.Parallel()
+	dbtest.EachClock(t, clock.Clock{}, func(t *testing.T, d *db.DB) {
+		require.NoError(t, d.Write(t.Context(), fillPlan))
+		type q struct {
+			name, index string
+			// pageSort says that the query sorts what is a page already.
+			pageSort bool
+			query    string
+			args     []any
+		}
+		first, deep, deepID := page.Request{First: 100}, page.Request{First: 100, After: page.Position{int64(7), "u7"}}, page.Request{First: 100, After: page.Position{"u7"}}
+		of := func(name, index string, sorts bool) func(string, []any) q {
+			return func(query string, args []any) q { return q{name, index, sorts, query, args} }
+		}
+		for _, c := range []q{
+			of("people", "users_page", false)(peopleQuery(PeopleParams{Page: first})),
+			of("people, deep", "users_page", false)(peopleQuery(PeopleParams{Page: deep})),
+			of("an address", "users_email_key", false)(peopleQuery(PeopleParams{Email: "u7", Page: first})),
+			of("an organization's people", "role_assignments_org", false)(peopleQuery(PeopleParams{OrgID: "o7", Page: first})),
+			of("an organization's people, deep", "role_assignments_org", false)(peopleQuery(PeopleParams{OrgID: "o7", Page: deepID})),
+			of("an address in an organization", "users_email_key", false)(peopleQuery(PeopleParams{OrgID: "o7", Email: "u7", Page: first})),
+			of("people through groups", "idp_group_members", true)(idpPeopleQuery(PeopleParams{Page: first})),
+			of("people through groups, deep", "idp_group_members", true)(idpPeopleQuery(PeopleParams{Page: deepID})),
+			of("an organization's people through groups", "idp_group_members_group", true)(idpPeopleQuery(PeopleParams{OrgID: "o7", Page: first})),
+			of("an organization's people through groups, deep", "idp_group_members_group", true)(idpPeopleQuery(PeopleParams{OrgID: "o7", Page: deepID})),
+			of("an address through groups", "users_email_key", false)(idpPeopleQuery(PeopleParams{OrgID: "o7", Email: "u7", Page: first})),
+			of("groups", "idp_groups", false)(groupsQuery(page.Request{First: 100, After: page.Position{"g"}})),
+			of("groups with a role", "idp_group_roles_org", false)(groupsInQuery(GroupsParams{OrgID: "o7", Page: page.Request{First: 100, After: page.Position{"g"}}})),
+			of("a credential", "api_keys", false)(credentialQuery, []any{[]byte{0}}),
+			of("a person's roles", "idp_group_members", false)(personGrants, []any{"u7"}),
+		} {
+			var lines []string
+			require.NoError(t, d.Write(t.Context(), func(ctx context.Context, tx *db.Tx) (err error) {
+				lines, err = explain(ctx, tx, c.query, c.args)
+				return err
+			}), c.name)
+			plan := strings.Join(lines, "\n") + "\n"
+			require.Contains(t, plan, c.index, "%s\n%s", c.name, plan)
+			bad := []string{"Seq Scan", "SCAN u\n", "SCAN m\n", "SCAN g\n", "SCAN a\n", "SCAN k\n", "SCAN r\n", "AUTOMATIC"}
+			if !c.pageSort {
+				bad = append(bad, "TEMP B-TREE", "Sort ")
+			}
+			for _, b := range bad {
+				require.NotContains(t, plan, b, "%s\n%s", c.name, plan)
+			}
+		}
+	})
+}

@@ -1,0 +1,195 @@
+package metric
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"gantry/internal/access"
+	"gantry/internal/platform/db"
+	"gantry/internal/rollup"
+)
+
+// sums adds up counters over the rows of a filter: for each day one row of each group asked for, or the enterprise's few. Columns are
+// constants of this package and of rollup.
+func (v *Service) sums(ctx context.Context, who access.Subject, f Filter, columns ...string) (map[string]int64, error) {
+	if err := require(who, f.OrgID); err != nil {
+		return nil, err
+	}
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	query, args := f.sums(columns)
+	values := make([]int64, len(columns))
+	into := make([]any, len(columns))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	_, err := db.One(ctx, v.db.Reader(), func(r db.Scanner) (struct{}, error) { return struct{}{}, r.Scan(into...) }, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]int64, len(columns))
+	for i, c := range columns {
+		out[c] = values[i]
+	}
+	return out, nil
+}
+
+func (f Filter) sums(columns []string) (string, []any) {
+	var w db.Where
+	for _, d := range []struct {
+		column string
+		values []string
+	}{
+		{"org_id", f.orgs()}, {"user_id", f.UserIDs}, {"service_user_id", f.ServiceUserIDs}, {"playbook_id", orAll(f.PlaybookID)},
+	} {
+		values := d.values
+		if len(values) == 0 {
+			values = []string{""} // the row for all of them
+		}
+		w.In(d.column, values)
+	}
+	f.days(&w)
+	parts := make([]string, len(columns))
+	for i, c := range columns {
+		parts[i] = "CAST(COALESCE(SUM(" + c + "), 0) AS BIGINT)"
+	}
+	return `SELECT ` + strings.Join(parts, ", ") + ` FROM metric_days` + w.SQL(), w.Args()
+}
+
+func orAll(id string) []string {
+	if id == "" {
+		return nil
+	}
+	return []string{id}
+}
+
+// days narrows to the days that a range touches.
+func (r Range) days(w *db.Where) {
+	if !r.After.IsZero() {
+		w.Add("day >= ?", rollup.Day(r.After))
+	}
+	if !r.Before.IsZero() {
+		w.Add("day < ?", r.Before.UnixMilli())
+	}
+}
+
+type categoryRow struct {
+	category, subcategory string
+	sessions, micros      int64
+}
+
+func (v *Service) categories(ctx context.Context, f Filter) ([]categoryRow, error) {
+	query, args := f.categories()
+	return db.All(ctx, v.db.Reader(), func(r db.Scanner) (categoryRow, error) {
+		var c categoryRow
+		err := r.Scan(&c.category, &c.subcategory, &c.sessions, &c.micros)
+		return c, err
+	}, query, args...)
+}
+
+func (f Filter) categories() (string, []any) {
+	var w db.Where
+	orgIs(&w, f.orgs())
+	f.days(&w)
+	return `SELECT category, subcategory, CAST(SUM(sessions) AS BIGINT), CAST(SUM(acu_micros) AS BIGINT) FROM metric_categories` +
+		w.SQL() + ` GROUP BY category, subcategory HAVING SUM(sessions) > 0 ORDER BY category, subcategory`, w.Args()
+}
+
+// orgIs narrows to organizations, or to the enterprise's own rows when none is asked for.
+func orgIs(w *db.Where, orgs []string) {
+	if len(orgs) == 0 {
+		orgs = []string{""}
+	}
+	w.In("org_id", orgs)
+}
+
+func (f ActiveFilter) orgs() []string { return Filter{OrgID: f.OrgID, OrgIDs: f.OrgIDs}.orgs() }
+
+type periodRow struct{ began, users int64 }
+
+func scanPeriod(r db.Scanner) (periodRow, error) {
+	var p periodRow
+	err := r.Scan(&p.began, &p.users)
+	return p, err
+}
+
+// activeByPeriod gives the active people of each period from one start on until another time.
+func (v *Service) activeByPeriod(ctx context.Context, p Period, f ActiveFilter, from, to int64) (map[int64]int64, error) {
+	query, args := f.byPeriod(p, from, to)
+	rows, err := db.All(ctx, v.db.Reader(), scanPeriod, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[int64]int64, len(rows))
+	for _, r := range rows {
+		out[r.began] = r.users
+	}
+	return out, nil
+}
+
+// byPeriod reads how many people did how much, which doesn't cost more with more people. Only for several organizations together, where
+// a person must count once, it reads the people.
+func (f ActiveFilter) byPeriod(p Period, from, to int64) (string, []any) {
+	var w db.Where
+	orgs := f.orgs()
+	orgIs(&w, orgs)
+	w.Add("period = ? AND began >= ? AND began < ?", string(p), from, to)
+	if len(orgs) < 2 {
+		w.Add("(sessions >= ? OR searches >= ?)", f.MinSessions, f.MinSearches)
+		return `SELECT began, CAST(SUM(users) AS BIGINT) FROM metric_active` + w.SQL() + ` GROUP BY began`, w.Args()
+	}
+	where := w.SQL()
+	having := w.Number("SUM(sessions) >= ? OR SUM(searches) >= ?", f.MinSessions, f.MinSearches)
+	return `SELECT began, COUNT(*) FROM (SELECT began, user_id FROM metric_people` + where + ` GROUP BY began, user_id HAVING ` + having +
+		`) x GROUP BY began`, w.Args()
+}
+
+// activeInRange counts the people who were active between two days.
+func (v *Service) activeInRange(ctx context.Context, f ActiveFilter, start, end time.Time) (int64, error) {
+	if !start.Before(end) {
+		return 0, nil
+	}
+	query, args := f.inRange(start, end)
+	return db.One(ctx, v.db.Reader(), db.Int, query, args...)
+}
+
+// inRange sums, for people who count by doing anything, those whose last active day lies before the range. With other thresholds, or for
+// several organizations together, it adds each person's whole months and the days around them.
+func (f ActiveFilter) inRange(start, end time.Time) (string, []any) {
+	var w db.Where
+	orgs := f.orgs()
+	if len(orgs) < 2 && f.anything() {
+		orgIs(&w, orgs)
+		w.Add("day >= ? AND day < ? AND last_day < ?", start.UnixMilli(), end.UnixMilli(), start.UnixMilli())
+		return `SELECT CAST(COALESCE(SUM(users), 0) AS BIGINT) FROM metric_gaps` + w.SQL(), w.Args()
+	}
+	type part struct {
+		period   Period
+		from, to time.Time
+	}
+	parts := []part{{Daily, start, end}}
+	if from, to := months(start, end); from.Before(to) {
+		parts = []part{{Daily, start, from}, {Monthly, from, to}, {Daily, to, end}}
+	}
+	if len(orgs) == 0 {
+		orgs = []string{""}
+	}
+	var queries []string
+	for _, p := range parts {
+		if !p.from.Before(p.to) {
+			continue
+		}
+		args := make([]any, 0, len(orgs)+3)
+		for _, o := range orgs {
+			args = append(args, o)
+		}
+		queries = append(queries, w.Number(`SELECT user_id, sessions, searches FROM metric_people WHERE org_id IN (?`+
+			strings.Repeat(", ?", len(orgs)-1)+`) AND period = ? AND began >= ? AND began < ?`,
+			append(args, string(p.period), p.from.UnixMilli(), p.to.UnixMilli())...))
+	}
+	having := w.Number("SUM(sessions) >= ? OR SUM(searches) >= ?", f.MinSessions, f.MinSearches)
+	return `SELECT COUNT(*) FROM (SELECT user_id FROM (` + strings.Join(queries, " UNION ALL ") + `) p GROUP BY user_id HAVING ` + having +
+		`) u`, w.Args()
+}

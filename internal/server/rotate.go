@@ -1,0 +1,48 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gantry/internal/access"
+	"gantry/internal/audit"
+	"gantry/internal/platform/clock"
+	"gantry/internal/platform/config"
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/keeper"
+)
+
+// RotateKeeper has the keeper of a URL take the place of the one in the settings, and gives how many data keys it wrapped. It may run
+// beside servers, which are to be started again with the new URL afterwards, and be begun again when it was broken off.
+func RotateKeeper(ctx context.Context, s *config.Storage, newURL string, c clock.Clock) (n int, err error) {
+	d, err := db.Open(ctx, s.Database, db.Options{Clock: c})
+	if err != nil {
+		return 0, fmt.Errorf("the database %s can't be opened: %w", config.Redact(s.Database), err)
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	if err := d.Migrate(ctx); err != nil {
+		return 0, fmt.Errorf("the database %s can't be brought up to date: %w", config.Redact(s.Database), err)
+	}
+	old, err := keeper.Open(ctx, s.Keeper, s.Data)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, old.Close()) }()
+	next, err := keeper.Open(ctx, newURL, s.Data)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, next.Close()) }()
+	if err := old.Attach(ctx, d); err != nil {
+		if errors.Is(err, keeper.ErrWrongKeeper) && next.Attach(ctx, d) == nil {
+			return 0, fmt.Errorf("%w: start the servers with --keeper %s", keeper.ErrSameKeeper, next.Name())
+		}
+		return 0, err
+	}
+	return old.Rotate(ctx, next, func(ctx context.Context, tx *db.Tx) error {
+		return audit.RecordTx(ctx, tx, access.As("gantry admin rotate-keeper"), d.Clock().Millis(), audit.Entry{
+			Action: audit.RotateKeeper, Data: map[string]any{"from": old.Name(), "to": next.Name()},
+		})
+	})
+}
