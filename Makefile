@@ -19,7 +19,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 BUILDFLAGS  := -trimpath -ldflags '-X main.release=$(RELEASE)'
 
 # A version's document is emitted once the program has the version.
-OPENAPI := v3 gantry
+OPENAPI := v1 v2 v3 gantry
 
 .PHONY: help
 help: ## Show this list

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"gantry/internal/platform/coldstart"
 )
 
 // Exit codes (docs/worker.md, "What a turn's end means"). The last five are how a session ended or why it waits.
@@ -31,6 +33,7 @@ type stdio struct {
 }
 
 func main() {
+	coldstart.Over()
 	// What starts with every sandbox is dispatched before anything else is set up: its start time is part of each session's.
 	if len(os.Args) > 1 {
 		if f, ok := inner[os.Args[1]]; ok {

@@ -7,7 +7,7 @@ import (
 )
 
 type openapiCmd struct {
-	Which string `arg:"" name:"version" enum:"v3,gantry" help:"v3, or gantry for what the contract lacks."`
+	Which string `arg:"" name:"version" enum:"v1,v2,v3,gantry" help:"v1, v2 or v3, or gantry for what the contract lacks."`
 }
 
 // Run prints the document. It needs no server and no data.

@@ -60,7 +60,8 @@ func (s *Service) find(ctx context.Context, u Use, bindings map[string]bound) (u
 			return used{}, err
 		}
 	}
-	r.Name, r.ReadOnly, out.Repository = u.Name, out.may.readOnly, r
+	r.Name, r.ReadOnly = u.Name, out.may.readOnly
+	out.Repository = r
 	return out, nil
 }
 

@@ -59,6 +59,9 @@ func (r Repository) Kind() Kind {
 	return SSH
 }
 
+// Base is the last part of a repository's path.
+func (r Repository) Base() string { return path.Base(r.Path) }
+
 // FileHost stands for the host of a repository that is a file.
 const FileHost = "localhost"
 

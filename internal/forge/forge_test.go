@@ -88,7 +88,7 @@ func TestSessionsNameRepositoriesInEveryForm(t *testing.T) {
 			require.NoError(t, err)
 		}
 		names := func(in ...string) (out []string) {
-			got, err := s.Resolve(ctx, in)
+			got, err := s.Resolve(ctx, "org-a", in)
 			require.NoError(t, err)
 			for _, r := range got {
 				out = append(out, r.Name)
@@ -102,19 +102,21 @@ func TestSessionsNameRepositoriesInEveryForm(t *testing.T) {
 		}
 		require.Equal(t, []string{"acme/site"}, names("git@code.example.org:acme/site.git"))
 		for _, bad := range []string{"acme/none", "code.example.org/acme/shop", "shop", "git.example.com/", "", "' OR 1=1"} {
-			_, err := s.Resolve(ctx, []string{"tools", bad})
+			_, err := s.Resolve(ctx, "org-a", []string{"tools", bad})
 			require.True(t, fault.Is(err, fault.Invalid), "%q: %v", bad, err)
 			require.Equal(t, []string{"body", "repos", "1"}, fault.As(err).Fields[0].Loc)
 		}
 
-		spec, err := s.Spec(ctx, []string{"acme/shop"})
+		spec, err := s.Spec(ctx, "org-a", "s1", []string{"acme/shop"})
 		require.NoError(t, err)
 		require.Equal(t, []wire.Repository{{Name: "acme/shop", URL: "https://git.example.com/acme/shop.git", Dir: "."}}, spec)
-		spec, err = s.Spec(ctx, []string{"acme/shop", "tools", "team/shop"})
+		spec, err = s.Spec(ctx, "org-a", "s1", []string{"acme/shop", "tools", "team/shop"})
 		require.NoError(t, err)
 		require.Empty(t, cmp.Diff([]string{"acme-shop", "tools", "team-shop"}, []string{spec[0].Dir, spec[1].Dir, spec[2].Dir}))
-		_, err = s.Spec(ctx, []string{"gone"})
-		require.True(t, fault.Is(err, fault.NotFound), "%v", err)
+		spec, err = s.Spec(ctx, "org-a", "s1", []string{"gone"})
+		require.NoError(t, err)
+		require.Equal(t, []wire.Repository{{Name: "gone", Dir: ".", Refused: "the repository gone is not listed any more"}}, spec,
+			"a session goes on with what it cloned, and says why it can't clone")
 	})
 }
 
@@ -126,14 +128,19 @@ func TestAFileIsCheckedAgainWhenItIsHandedOut(t *testing.T) {
 	s := forge.New(d, forge.Options{FileRoots: []string{root}})
 	_, err := s.Add(t.Context(), operator, "a", repo)
 	require.NoError(t, err)
-	_, err = s.Spec(t.Context(), []string{"a"})
-	require.NoError(t, err)
-	_, err = forge.New(d, forge.Options{}).Spec(t.Context(), []string{"a"})
-	require.True(t, fault.Is(err, fault.NotFound), "the root was taken off the list: %v", err)
+	spec := func(s *forge.Service) wire.Repository {
+		t.Helper()
+		list, err := s.Spec(t.Context(), "org-a", "s1", []string{"a"})
+		require.NoError(t, err)
+		return list[0]
+	}
+	require.Empty(t, spec(s).Refused)
+	gone := spec(forge.New(d, forge.Options{}))
+	require.Contains(t, gone.Refused, "not below a listed root any more", "the root was taken off the list")
+	require.Empty(t, gone.URL)
 	require.NoError(t, os.Remove(repo))
 	require.NoError(t, os.Symlink("/etc", repo))
-	_, err = s.Spec(t.Context(), []string{"a"})
-	require.True(t, fault.Is(err, fault.NotFound), "a link was put in its place: %v", err)
+	require.NotEmpty(t, spec(s).Refused, "a link was put in its place")
 }
 
 func TestTheListIsKeptAndAudited(t *testing.T) {

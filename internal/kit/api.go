@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -41,6 +42,8 @@ type API struct {
 	rewrite    func(string) string
 	deprecated time.Time
 	operations []*operation
+	opener     *opener
+	opening    sync.Mutex
 }
 
 // NewAPI makes an API version on the kit's router. Names of schemas are those of the Go types, so a door's wire types have names
@@ -55,9 +58,12 @@ func NewAPI(k *Kit, v Version) *API {
 	cfg.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
 	a := &API{
-		API: humachi.New(k.mux, cfg), kit: k, auth: v.Authenticator, form: v.Form, prefixes: v.Prefixes,
+		opener: &opener{Adapter: humachi.NewAdapter(k.mux)}, kit: k, auth: v.Authenticator, form: v.Form, prefixes: v.Prefixes,
 		rewrite: v.Rewrite, deprecated: v.Deprecated,
 	}
+	a.API = huma.NewAPI(cfg, a.opener)
+	components := a.API.OpenAPI().Components
+	components.Schemas = &schemas{Registry: components.Schemas}
 	if a.auth == nil {
 		a.auth = k.o.Authenticator
 	}
@@ -212,7 +218,7 @@ func (a *API) errorResponses(op *operation, into map[string]*huma.Response) {
 		case a.form != Problem:
 			t = reflect.TypeFor[ErrorDetail]()
 		}
-		schema := a.OpenAPI().Components.Schemas.Schema(t, true, "")
+		schema := a.API.OpenAPI().Components.Schemas.Schema(t, true, "")
 		into[code] = &huma.Response{Description: texts[i], Content: map[string]*huma.MediaType{a.form.contentType(): {Schema: schema}}}
 	}
 }

@@ -75,6 +75,8 @@ type operation struct {
 	query   queryDecl
 	either  bool // answers a page or a stream, by the Accept header
 	multi   bool
+
+	lazily
 }
 
 // defaultBody is the largest request body unless an operation says otherwise.
@@ -83,8 +85,15 @@ const defaultBody = 1 << 20
 // Register registers an operation. Its declaration is enforced before the input is read, so that 403 comes before 422, and is
 // published in the document as x-permission and in the description. The handler gets who acts; what it returns as an error is a fault.
 func Register[I, O any](a *API, op Op, handler func(ctx context.Context, s access.Subject, in *I) (*O, error)) {
+	register(a, op, func(*huma.Operation) {}, handler)
+}
+
+// register is Register with a last word on the description, when huma is about to see it.
+func register[I, O any](
+	a *API, op Op, describe func(*huma.Operation), handler func(ctx context.Context, s access.Subject, in *I) (*O, error),
+) *operation {
 	o := a.declare(&op)
-	huma.Register(a.API, op.Operation, func(ctx context.Context, in *I) (*O, error) {
+	act := func(ctx context.Context, in *I) (*O, error) {
 		c := callOf(ctx)
 		if err := o.before(c); err != nil {
 			return nil, a.kit.toError(c, a.form, err)
@@ -94,11 +103,15 @@ func Register[I, O any](a *API, op Op, handler func(ctx context.Context, s acces
 			return nil, a.kit.toError(c, a.form, err)
 		}
 		return out, nil
+	}
+	return a.mount(o, func() {
+		describe(&op.Operation)
+		o.describe(&op.Operation)
+		huma.Register(a.API, op.Operation, act)
 	})
-	a.adopt(o)
 }
 
-// declare checks a declaration and writes it into the huma operation.
+// declare checks a declaration.
 func (a *API) declare(op *Op) *operation {
 	h := &op.Operation
 	name := h.Method + " " + h.Path
@@ -127,6 +140,12 @@ func (a *API) declare(op *Op) *operation {
 			o.org = orgPath
 		}
 	}
+	return o
+}
+
+// describe writes the declaration into the huma operation.
+func (o *operation) describe(h *huma.Operation) {
+	a, op := o.api, &o.decl
 	metadata := map[string]any{formKey: a.form}
 	maps.Copy(metadata, h.Metadata)
 	h.Metadata = metadata
@@ -158,12 +177,11 @@ func (a *API) declare(op *Op) *operation {
 		})
 	}
 	h.Middlewares = append(huma.Middlewares{o.guard}, h.Middlewares...)
-	return o
 }
 
 // adopt takes from the document what only huma knew: the declared query parameters and the kind of body.
 func (a *API) adopt(o *operation) {
-	h := OperationOf(a.OpenAPI().Paths[o.path], o.method)
+	h := OperationOf(a.API.OpenAPI().Paths[o.path], o.method)
 	if h == nil {
 		panic("kit: " + o.method + " " + o.path + " is missing in the document")
 	}
@@ -177,7 +195,6 @@ func (a *API) adopt(o *operation) {
 			Type: "object", Required: []string{name}, Properties: map[string]*huma.Schema{name: {Type: "string", Format: "binary"}},
 		}}}}
 	}
-	a.operations = append(a.operations, o)
 }
 
 // OperationOf gives the operation of a path and a method, nil without one.

@@ -117,8 +117,8 @@ func (k *Kit) realAddr(r *http.Request) netip.Addr {
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hop))
-		if err != nil {
+		hop, ok := parseHop(strings.TrimSpace(hop))
+		if !ok {
 			return addr
 		}
 		if addr = hop.Unmap(); !k.trusted(addr) {
@@ -126,6 +126,16 @@ func (k *Kit) realAddr(r *http.Request) netip.Addr {
 		}
 	}
 	return addr
+}
+
+// parseHop reads an address of X-Forwarded-For; some proxies add the port.
+func parseHop(s string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(s)
+	if err == nil {
+		return a, true
+	}
+	ap, err := netip.ParseAddrPort(s)
+	return ap.Addr(), err == nil
 }
 
 func (k *Kit) trusted(a netip.Addr) bool {

@@ -93,11 +93,13 @@ func RegisterChoice[I, T any](a *API, op Op, wants func(in *I) bool,
 	page func(ctx context.Context, s access.Subject, in *I) (*T, error),
 	open func(ctx context.Context, s access.Subject, in *I) (StreamFunc, error),
 ) {
-	schema := a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, op.Operation.OperationID+"Response")
-	op.Operation.Responses = withContent(op.Operation.Responses, map[string]*huma.MediaType{
-		"application/json": {Schema: schema}, eventStream: {Schema: &huma.Schema{Type: huma.TypeString}},
-	})
-	Register(a, op, func(ctx context.Context, s access.Subject, in *I) (*huma.StreamResponse, error) {
+	describe := func(h *huma.Operation) {
+		schema := a.API.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, h.OperationID+"Response")
+		h.Responses = withContent(h.Responses, map[string]*huma.MediaType{
+			"application/json": {Schema: schema}, eventStream: {Schema: &huma.Schema{Type: huma.TypeString}},
+		})
+	}
+	o := register(a, op, describe, func(ctx context.Context, s access.Subject, in *I) (*huma.StreamResponse, error) {
 		c := callOf(ctx)
 		if c.stream || (wants != nil && wants(in)) {
 			f, err := Apart(func() (StreamFunc, error) { return open(ctx, s, in) })
@@ -117,7 +119,7 @@ func RegisterChoice[I, T any](a *API, op Op, wants func(in *I) bool,
 			}
 		}}, nil
 	})
-	a.operations[len(a.operations)-1].either = true
+	o.either = true
 }
 
 func withContent(rs map[string]*huma.Response, content map[string]*huma.MediaType) map[string]*huma.Response {

@@ -96,15 +96,20 @@ func terms(trigger string) []string {
 	return out
 }
 
-// endings of plural and tense, the longer before the shorter. What is left must be a word still.
-var endings = []string{"ments", "ment", "ings", "ing", "ions", "ion", "ies", "ied", "es", "ed", "s", "e", "y"}
+// endings of plural and tense, the longer before the shorter.
+var endings = []string{"ments", "ment", "ings", "ing", "ions", "ion", "ies", "ied", "es", "ed", "s"}
 
-// stem brings forms of a word together: deploy, deploys, deployed, deploying and deployment are one.
+// stem brings forms of a word together: deploy, deploys, deployed, deploying and deployment are one, and so are run and running. At
+// least three bytes are left of a word.
 func stem(word string) string {
 	for _, e := range endings {
 		if rest, ok := strings.CutSuffix(word, e); ok && len(rest) >= 3 {
-			return rest
+			word = rest
+			break
 		}
+	}
+	if n := len(word); n > 3 && (word[n-1] == 'e' || word[n-1] == 'y' || word[n-1] == word[n-2]) {
+		word = word[:n-1]
 	}
 	return word
 }

@@ -92,7 +92,8 @@ func readCredential(ctx context.Context, q db.Querier, hash []byte) (access.Subj
 	}
 	c := rows[0]
 	sub := access.Subject{ID: c.principal, KeyID: c.keyID, KeyName: c.keyName, KeyForm: c.keyForm, KeyOrg: c.keyOrg.String,
-		Expires: earlier(db.NullTime(c.keyExpires), db.NullTime(c.suExpires))}
+		Expires: earlier(db.NullTime(c.keyExpires), db.NullTime(c.suExpires)),
+	}
 	if c.suName.Valid {
 		sub.Kind, sub.Name, sub.OrgID = access.ServiceUser, c.suName.String, c.suOrg.String
 	} else {

@@ -71,7 +71,7 @@ func TestMetricsReadTheirDaysByTheKey(t *testing.T) {
 			{"days", "metric_active", "org_id=? AND period=? AND began>? AND began<?", days(ActiveFilter{OrgID: "o", MinSessions: 2})},
 			{"days of several", "metric_people", "org_id=? AND period=? AND began>? AND began<?", days(ActiveFilter{OrgIDs: []string{"o", "p"}})},
 			{"a range", "metric_gaps", "org_id=? AND day>? AND day<?", list(ActiveFilter{MinSessions: 1, MinSearches: 1}.inRange(r.After, r.Before))},
-			{"a range of many", "metric_people", "org_id=? AND period=? AND began>? AND began<?", list(ActiveFilter{MinSessions: 2}.inRange(r.After, r.Before))},
+			{"a range of many", "metric_people", "org_id=? AND period=? AND began>? AND began<?", list(ActiveFilter{MinSessions: 2, MinSearches: 1}.inRange(r.After, r.Before))},
 		} {
 			got := plan(t, d, q.query)
 			if d.Engine() == db.SQLite {

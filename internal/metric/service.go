@@ -19,7 +19,7 @@ type Service struct{ db *db.DB }
 // New makes the service.
 func New(d *db.DB) *Service { return &Service{db: d} }
 
-func require(who access.Subject, orgID string) error {
+func mayRead(who access.Subject, orgID string) error {
 	if orgID == "" {
 		return access.Require(who, access.ViewAccountMetrics, "")
 	}
@@ -28,7 +28,7 @@ func require(who access.Subject, orgID string) error {
 
 // Active lists how many people were active in each day, week or month that a range touches, oldest first and without gaps.
 func (v *Service) Active(ctx context.Context, who access.Subject, p Period, f ActiveFilter) ([]Active, error) {
-	if err := require(who, f.OrgID); err != nil {
+	if err := mayRead(who, f.OrgID); err != nil {
 		return nil, err
 	}
 	if err := f.check(); err != nil {
@@ -51,7 +51,7 @@ func (v *Service) Active(ctx context.Context, who access.Subject, p Period, f Ac
 
 // ActiveUsers counts the people who were active in a range, each once. Its answer names the days that were counted.
 func (v *Service) ActiveUsers(ctx context.Context, who access.Subject, f ActiveFilter) (Active, error) {
-	if err := require(who, f.OrgID); err != nil {
+	if err := mayRead(who, f.OrgID); err != nil {
 		return Active{}, err
 	}
 	if err := f.check(); err != nil {
@@ -125,7 +125,7 @@ func (v *Service) Usage(ctx context.Context, who access.Subject, f Filter) (Usag
 
 // Categories gives the sessions that were made in a range by kind of work, the most frequent first.
 func (v *Service) Categories(ctx context.Context, who access.Subject, f Filter) ([]Category, error) {
-	if err := require(who, f.OrgID); err != nil {
+	if err := mayRead(who, f.OrgID); err != nil {
 		return nil, err
 	}
 	if err := f.check(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
@@ -145,7 +146,8 @@ func macrosOf(line string) []string {
 			for end < len(line) && isMacroByte(line[end]) {
 				end++
 			}
-			if end > i+1 && end-i <= MaxMacro {
+			ends := end == len(line) || line[end] < utf8.RuneSelf // !größe is a word that no macro can be
+			if ends && end > i+1 && end-i <= MaxMacro {
 				out = append(out, line[i:end])
 			}
 		}

@@ -49,7 +49,7 @@ var Agents = []string{"devin", "data_analyst"}
 // Limits on what a caller may send.
 const (
 	MaxName     = 256 // characters
-	MaxInterval = 10_000
+	MaxInterval = 1000
 	maxSlack    = 256
 	maxID       = 256
 	maxError    = 1000 // bytes of last_error_message
@@ -138,6 +138,24 @@ func (s *Spec) validateTimes() error {
 		}
 	default:
 		return fault.InvalidField("schedule_type", "must be recurring or one_time")
+	}
+	return nil
+}
+
+// onlyItsTimes refuses a new time of the other type, which would be taken and never count. A recurring schedule has no time of its own;
+// a one-time schedule keeps the expression that it had before.
+func (s *Schedule) onlyItsTimes(before *Schedule) error {
+	if before == nil {
+		before = &Schedule{}
+	}
+	if s.Type == OneTime && s.Frequency != "" && s.Frequency != before.Frequency {
+		return fault.InvalidField("frequency", "a one_time schedule has none")
+	}
+	if s.Type == Recurring && !s.ScheduledAt.IsZero() {
+		if !s.ScheduledAt.Equal(before.ScheduledAt) {
+			return fault.InvalidField("scheduled_at", "only a one_time schedule has one")
+		}
+		s.ScheduledAt = time.Time{}
 	}
 	return nil
 }

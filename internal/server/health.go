@@ -15,8 +15,8 @@ func (s *Server) health() {
 	r := s.Kit.Router()
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	r.Get("/readyz", s.readyz)
-	r.Method(http.MethodGet, "/metrics", s.Metrics.Handler())
-	s.Metrics.Watch(s.queue)
+	r.Method(http.MethodGet, "/metrics", s.Ground.Metrics.Handler())
+	s.Ground.Metrics.Watch(s.queue)
 }
 
 // queue reads what a scrape wants to know of the queue.

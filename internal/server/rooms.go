@@ -10,16 +10,23 @@ import (
 	"gantry/internal/api/gantry"
 	"gantry/internal/api/gateway"
 	"gantry/internal/api/outposts"
+	v1 "gantry/internal/api/v1"
+	v2 "gantry/internal/api/v2"
 	v3 "gantry/internal/api/v3"
 	"gantry/internal/audit"
 	"gantry/internal/fleet"
 	"gantry/internal/forge"
 	"gantry/internal/kit"
+	"gantry/internal/knowledge"
 	"gantry/internal/member"
 	"gantry/internal/metric"
 	"gantry/internal/org"
 	"gantry/internal/platform/config"
+	"gantry/internal/platform/jobs"
+	"gantry/internal/platform/mail"
 	"gantry/internal/platform/safehttp"
+	"gantry/internal/playbook"
+	"gantry/internal/schedule"
 	"gantry/internal/secrets"
 	"gantry/internal/session"
 	"gantry/internal/usage"
@@ -30,15 +37,19 @@ const fetchTime = time.Minute
 
 // Rooms are the use cases, wired from the ground up.
 type Rooms struct {
-	Members  *member.Service
-	Metrics  *metric.Service
-	Orgs     *org.Service
-	Audit    *audit.Service
-	Agents   *agents.Service
-	Forge    *forge.Service
-	Fleet    *fleet.Service
-	Sessions *session.Service
-	Secrets  *secrets.Service
+	Members   *member.Service
+	Metrics   *metric.Service
+	Orgs      *org.Service
+	Audit     *audit.Service
+	Agents    *agents.Service
+	Forge     *forge.Service
+	Fleet     *fleet.Service
+	Sessions  *session.Service
+	Schedules *schedule.Service
+	Secrets   *secrets.Service
+	Knowledge *knowledge.Service
+	Playbooks *playbook.Service
+	Usage     *usage.Service
 }
 
 func newRooms(ctx context.Context, g *Ground, cfg *config.Serve, public *url.URL, members *member.Service, log *slog.Logger) (*Rooms, error) {
@@ -50,11 +61,13 @@ func newRooms(ctx context.Context, g *Ground, cfg *config.Serve, public *url.URL
 		Audit:   audit.New(g.DB),
 		Agents:  agents.New(g.DB, g.Keeper),
 		Secrets: secrets.New(g.DB, g.Keeper),
-		Forge:   forge.New(g.DB, forge.Options{
+		Forge: forge.New(g.DB, forge.Options{
 			FileRoots: cfg.RepoRoot, Keeper: g.Keeper, Guard: safehttp.NewGuard(cfg.AllowNetworks), Logger: log,
 		}),
-		Fleet:   fleet.New(fleet.Options{DB: g.DB, Clock: c, Hub: g.Hub, Logger: log}),
+		Fleet: fleet.New(fleet.Options{DB: g.DB, Clock: c, Hub: g.Hub, Logger: log}),
 	}
+	r.Knowledge, r.Playbooks = knowledge.New(g.DB), playbook.New(g.DB)
+	g.Jobs.Handle(forge.JobList, jobs.Policy{Timeout: forge.ListTime, Attempts: 1}, r.Forge.ListJob)
 	r.Usage = usage.New(g.DB, usage.Options{
 		Rates:      usage.Rates{PerACU: time.Duration(cfg.ACUMinutes * float64(time.Minute)), DayOffset: cfg.DayOffset},
 		CycleLimit: limit(cfg.CycleACULimit), Orgs: r.Orgs, Person: members.PersonSubject,
@@ -62,9 +75,19 @@ func newRooms(ctx context.Context, g *Ground, cfg *config.Serve, public *url.URL
 	r.Sessions = session.New(session.Options{
 		DB: g.DB, Clock: c, Keeper: g.Keeper, Blobs: g.Blobs, Hub: g.Hub, Fetch: safehttp.NewGuard(cfg.AllowNetworks).Client(fetchTime),
 		Orgs: r.Orgs, Agents: r.Agents, Forge: r.Forge, Fleet: r.Fleet, People: members.PersonSubject, OrgSecrets: r.Secrets,
+		Knowledge: r.Knowledge, Playbooks: r.Playbooks,
 		Usage: r.Usage, MaxACUs: cfg.SessionACUCap,
 		Logger: log, OnLag: g.Metrics.EventLag, PublicURL: public, IdleTime: cfg.IdleTimeout, Lease: cfg.Lease,
 	})
+	mailer, err := mail.New(cfg.SMTPURL, cfg.MailFrom, c)
+	if err != nil {
+		return nil, err
+	}
+	r.Schedules = schedule.New(schedule.Options{
+		DB: g.DB, Clock: c, Orgs: r.Orgs, Sessions: r.Sessions, Playbooks: r.Playbooks, People: members.PersonSubject, Mail: mailer, Logger: log,
+	})
+	mailer.Handle(g.Jobs)
+	r.Schedules.Handle(g.Jobs)
 	return r, r.Fleet.EnsureDefault(ctx)
 }
 
@@ -77,9 +100,18 @@ func limit(acus int64) *int64 {
 }
 
 // doors registers every API on the kit's router.
-func (r *Rooms) doors(k *kit.Kit, g *Ground, public *url.URL) {
-	v3.New(k, v3.Rooms{Audit: r.Audit, Metrics: r.Metrics, Usage: r.Usage, Members: r.Members, Orgs: r.Orgs, Sessions: r.Sessions, Fleet: r.Fleet, Secrets: r.Secrets})
-	gantry.New(k, gantry.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, Forge: r.Forge, Members: r.Members, PublicURL: public})
+func (r *Rooms) doors(k *kit.Kit, cfg *config.Serve, public *url.URL) {
+	v1.New(k, v1.Rooms{
+		Authenticator: r.Members.Authenticator().OlderV1(cfg.StrictOlderKeys), Audit: r.Audit, Members: r.Members, Secrets: r.Secrets, Sessions: r.Sessions, Usage: r.Usage,
+	})
+	v2.New(k, v2.Rooms{
+		Authenticator: r.Members.Authenticator().OlderV2(cfg.StrictOlderKeys), Audit: r.Audit, Fleet: r.Fleet, Members: r.Members, Orgs: r.Orgs,
+		Metrics: r.Metrics, Sessions: r.Sessions, Usage: r.Usage, Options: v2.Options{ReferenceOnly: cfg.V2Examples == "off", CyclesArray: cfg.V2Cycles == "array"},
+	})
+	v3.New(k, v3.Rooms{Audit: r.Audit, Metrics: r.Metrics, Usage: r.Usage, Members: r.Members, Orgs: r.Orgs, Sessions: r.Sessions, Fleet: r.Fleet, Secrets: r.Secrets, Schedules: r.Schedules, Forge: r.Forge,
+		Knowledge: r.Knowledge, Playbooks: r.Playbooks,
+	})
+	gantry.New(k, gantry.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, Forge: r.Forge, Members: r.Members, Knowledge: r.Knowledge, PublicURL: public})
 	outposts.New(k, outposts.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, PublicURL: public})
 	gateway.New(k, gateway.Rooms{Fleet: r.Fleet, Sessions: r.Sessions})
 }

@@ -14,6 +14,8 @@ import (
 
 	"gantry/internal/access"
 	"gantry/internal/api/gantry"
+	v1 "gantry/internal/api/v1"
+	v2 "gantry/internal/api/v2"
 	v3 "gantry/internal/api/v3"
 	"gantry/internal/fleet"
 	"gantry/internal/kit"
@@ -89,9 +91,9 @@ func (s *Server) wire(ctx context.Context, o Options) error {
 			PerSecond: s.cfg.RateLimit, Burst: s.cfg.RateBurst,
 		},
 		TrustedProxies: s.cfg.TrustedProxies,
-		OnDone:         func(d kit.Done) { s.Metrics.Request(d.Method, d.Route, d.Status, d.Took, d.Stream) },
+		OnDone:         func(d kit.Done) { s.Ground.Metrics.Request(d.Method, d.Route, d.Status, d.Took, d.Stream) },
 	})
-	s.doors(s.Kit, s.Ground, public)
+	s.doors(s.Kit, s.cfg, public)
 	s.health()
 	return nil
 }
@@ -125,6 +127,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Members.Authenticator().Run(ctx) })
 	g.Go(func() error { s.Sessions.Run(ctx); return nil })
+	g.Go(func() error { s.Schedules.Run(ctx); return nil })
 	g.Go(func() error { s.Jobs.Run(ctx); return nil })
 	g.Go(func() error { s.sweep(ctx); return nil })
 	g.Go(func() error { s.Audit.Run(ctx, s.log); return nil })
@@ -155,12 +158,16 @@ func (s *Server) Drain() { s.Kit.Close() }
 func (s *Server) Close() error { return s.Ground.Close() }
 
 // Versions are the API versions whose documents are published.
-func Versions() []string { return []string{"v3", "gantry"} }
+func Versions() []string { return []string{"v1", "v2", "v3", "gantry"} }
 
 // OpenAPI emits the document of one API version without a server behind it.
 func OpenAPI(which string) ([]byte, error) {
 	k := kit.New(kit.Options{})
 	switch which {
+	case "v1":
+		return kit.OpenAPI(v1.New(k, v1.Rooms{}))
+	case "v2":
+		return kit.OpenAPI(v2.New(k, v2.Rooms{}))
 	case "v3":
 		return kit.OpenAPI(v3.New(k, v3.Rooms{}))
 	case "gantry":

@@ -299,7 +299,7 @@ func own(t testing.TB, s *servertest.Server, c *call) {
 			require.NoError(t, err)
 			c.path[name] = "own"
 		case "role_id":
-			c.path[name] = access.RoleOrgAdmin
+			c.path[name] = s.NewRole(t, access.Org, access.ViewOrgSessions)
 		}
 	}
 }

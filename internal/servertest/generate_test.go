@@ -99,7 +99,8 @@ func bodyOf(o *servertest.Operation) (string, object) {
 
 // hints are values of members whose schema doesn't say what the server asks of them.
 var hints = object{
-	"emails": []any{"new@example.com"}, "enterprise_role_id": "account_member",
+	"ip_ranges": []any{"0.0.0.0/0", "::/0"},
+	"emails":    []any{"new@example.com"}, "enterprise_role_id": "account_member",
 	"url": "https://git.example.com/a/b.git", "expires_at": 4102444800, "new_key_expires_at": 4102444800}
 
 // value makes a value that fits a schema: required members only, unless every one is asked for.

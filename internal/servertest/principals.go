@@ -2,7 +2,6 @@ package servertest
 
 import (
 	"context"
-	"encoding/json"
 	"testing"
 	"time"
 
@@ -42,22 +41,14 @@ func (s *Server) NewOrg(t testing.TB, name string) string {
 	return o.ID
 }
 
-// NewRole makes a custom role of exactly these permissions. Gantry's API makes none (contract/behaviour.md §2.4.4).
+// NewRole makes a custom role of these permissions and what they imply.
 func (s *Server) NewRole(t testing.TB, scope access.Scope, ps ...access.Permission) string {
 	t.Helper()
-	names := make([]string, len(ps))
-	for i, p := range ps {
-		names[i] = p.String()
-	}
-	text, err := json.Marshal(names)
-	require.NoError(t, err)
-	roleID := id.New(id.Role)
-	s.exec(t, func(ctx context.Context, tx *db.Tx) error {
-		_, err := db.Exec(ctx, tx, `INSERT INTO roles (role_id, role_name, role_type, permissions, is_builtin, created_at)
-			VALUES ($1, $1, $2, $3, 0, 0)`, roleID, string(scope), string(text))
-		return err
+	r, err := s.Members.CreateRole(t.Context(), root(), member.CreateRoleParams{
+		Name: "custom", Type: scope, Permissions: access.SetOf(ps...).Names(),
 	})
-	return roleID
+	require.NoError(t, err)
+	return r.ID
 }
 
 // Key is a service user's key.
@@ -147,6 +138,16 @@ func (s *Server) WorkerKey(t testing.TB, orgs ...string) string {
 	t.Helper()
 	_, token, err := s.Members.CreateWorkerKey(t.Context(), root(), member.WorkerKeyParams{
 		Name: "worker", Outposts: []string{fleet.DefaultOutpost}, Orgs: orgs,
+	})
+	require.NoError(t, err)
+	return token.Reveal()
+}
+
+// WorkerKeyFrom makes a key that is good from these ranges only.
+func (s *Server) WorkerKeyFrom(t testing.TB, ranges ...string) string {
+	t.Helper()
+	_, token, err := s.Members.CreateWorkerKey(t.Context(), root(), member.WorkerKeyParams{
+		Name: "worker", Outposts: []string{fleet.DefaultOutpost}, IPRanges: ranges,
 	})
 	require.NoError(t, err)
 	return token.Reveal()

@@ -57,6 +57,9 @@ func newTenant(t testing.TB, s *servertest.Server, mark string) *tenant {
 	require.NoError(t, err)
 	key, err := s.Members.CreateKey(t.Context(), s.Root(), member.CreateKeyParams{ServiceUserID: o.admin.ServiceUserID, Name: mark + " key"})
 	require.NoError(t, err)
+	role, err := s.Members.CreateRole(t.Context(), s.Root(), member.CreateRoleParams{Name: mark + " role", Type: access.Org, Permissions: []string{"ViewOrgSessions"}})
+	require.NoError(t, err)
+	o.ids = append(o.ids, role.ID, s.NewKey(t, o.org, role.ID).ServiceUserID)
 	o.work(t, s)
 	o.ids = append(o.ids, o.org, o.admin.ServiceUserID, o.admin.KeyID, key.ID, o.person, file.ID, o.sessions[0], o.sessions[1])
 	return o

@@ -197,7 +197,7 @@ func TestPullRequestsAreHTTPSOnly(t *testing.T) {
 		require.NotContains(t, h.types(t, r.row.SessionID), wire.EventPullRequest)
 		r.send(ev(wire.EventPullRequest, wire.PullRequestData{URL: "https://git.example.com/1"}))
 		r.send(ev(wire.EventPullRequest, wire.PullRequestData{URL: "https://git.example.com/1", State: "merged\x00"}))
-		require.Equal(t, []session.PullRequest{{URL: "https://git.example.com/1", State: "merged"}}, h.get(t, r.row.SessionID).PullRequests)
+		require.Equal(t, []session.PullRequest{{URL: "https://git.example.com/1", State: "merged", At: noon.UnixMilli()}}, h.get(t, r.row.SessionID).PullRequests)
 		var many []wire.Event
 		for i := range 200 {
 			many = append(many, ev(wire.EventPullRequest, wire.PullRequestData{URL: fmt.Sprint("https://git.example.com/x", i)}))

@@ -43,7 +43,7 @@ func TestTheRequestSaysWhatKindOfWorkItIs(t *testing.T) {
 	}
 	files := session.Classify(session.Evidence{Prompt: "go on", Paths: []string{"a/b_test.go", "web/x.spec.ts", "main.go"}})
 	require.Equal(t, "unit_test_generation", files.Category, "touched files speak where words don't")
-	require.Equal(t, "ci_cd_and_devops", session.Classify(session.Evidence{Title: "Add a feature", Prompt: "as said", Repos: []string{"acme/infrastructure", "acme/terraform"}}).Category)
+	require.Equal(t, "ci_cd_and_devops", session.Classify(session.Evidence{Prompt: "as said", Repos: []string{"acme/infrastructure", "acme/terraform"}}).Category)
 }
 
 func TestEveryClassIsOneOfTheContractsTwelve(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func TestTheSizeIsTheLargerClassOfACUsAndMessages(t *testing.T) {
 		{0, 16, "xl"},
 		{500, 900, "xl"},
 	} {
-		require.Equal(t, c.want, z.Of(int64(c.acus*1e6), c.messages), "%v", c)
+		require.Equal(t, c.want, z.Of(int64(math.Round(c.acus*1e6)), c.messages), "%v", c)
 	}
 	require.NoError(t, z.Check())
 	require.Error(t, session.Sizes{ACUs: []float64{1, 2, 3}, Messages: z.Messages}.Check())
@@ -181,14 +182,17 @@ func (h *house) live(rt *rapid.T, t testing.TB, runs map[string]*run) {
 	r := runs[id]
 	switch what {
 	case "work":
-		r.worked(time.Duration(rapid.IntRange(1, 40).Draw(rt, "minutes")) * time.Minute)
+		r.worked(time.Duration(rapid.IntRange(1, 10).Draw(rt, "minutes")) * time.Minute)
 	case "pr":
 		r.send(ev(wire.EventPullRequest, wire.PullRequestData{
 			URL:   fmt.Sprint("https://example.com/pr/", rapid.IntRange(1, 3).Draw(rt, "pr")),
 			State: rapid.SampledFrom([]string{"", "open", "merged", "closed"}).Draw(rt, "state"),
 		}))
 	case "say":
-		h.say(t, id, "more")
+		for range rapid.IntRange(1, 9).Draw(rt, "messages") {
+			_, err := h.SendMessage(t.Context(), h.boss, session.MessageParams{SessionID: id, Message: "more"})
+			require.NoError(t, err)
+		}
 	case "end turn":
 		r.command = h.get(t, id).LastCommand
 		r.send(ev(wire.EventTurn, wire.TurnData{Status: "ended", Command: 1}))
@@ -235,7 +239,7 @@ func TestTheRollUpsAreWhatARecountOfSessionsAndEventsGives(t *testing.T) {
 		sum := h.recount(t, "", "")
 		require.Positive(t, sum.PRs.Merged, "too little happened to prove anything: %+v", sum)
 		require.Greater(t, len(sum.Cats), 1)
-		require.Positive(t, sum.Sessions.BySize["xl"])
+		require.Less(t, sum.Sessions.BySize["xs"], sum.Sessions.Created)
 
 		// Sessions of an older release, which no counter knows, are counted afterwards, once, however often the sweep looks.
 		for _, table := range []string{"metric_days", "metric_categories", "metric_people", "metric_active", "metric_gaps"} {

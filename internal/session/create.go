@@ -48,9 +48,9 @@ type CreateParams struct {
 	SnapshotID string
 	Unlisted   bool
 
-	repos []forge.Repository // what Repos mean
-	reading *reading // what the prompt brings for the agent to read
-	once    []byte   // the request's hash, where the same request is to get the same session
+	repos   []forge.Repository // what Repos mean
+	reading *reading           // what the prompt brings for the agent to read
+	once    []byte             // the request's hash, where the same request is to get the same session
 }
 
 // SecretParam is one secret that lives in this session only.
@@ -182,7 +182,8 @@ func (v *Service) actor(ctx context.Context, who access.Subject, p CreateParams,
 }
 
 // mayActFor checks the three conditions of impersonation: the caller's right, the member, and the member's own right
-// (contract/behaviour.md §3.5). Somebody who is no member answers like somebody unknown.
+// (contract/behaviour.md §3.5). Somebody who is no member answers like somebody unknown; rights that count in every organization make
+// nobody a member.
 func (v *Service) mayActFor(ctx context.Context, who access.Subject, orgID, field, userID string) error {
 	if err := access.Require(who, access.ImpersonateOrgSessions, orgID); err != nil {
 		return err
@@ -191,7 +192,7 @@ func (v *Service) mayActFor(ctx context.Context, who access.Subject, orgID, fiel
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	if err != nil || member.In(orgID) == 0 {
+	if err != nil || !member.MemberOf(orgID) {
 		return fault.New(fault.NotFound, "%s: no such member of this organization", field)
 	}
 	if err := access.Require(member, access.UseDevinSessions, orgID); err != nil {
@@ -307,7 +308,7 @@ func (v *Service) createTx(ctx context.Context, tx *db.Tx, who access.Subject, s
 	v.notify(tx, s.ID)
 	data := map[string]any{"session_id": s.ID}
 	if p.CreateAsUserID != "" {
-		data["create_as_user_id"] = p.CreateAsUserID
+		data["create_as_user_id"], data["target_user_id"] = p.CreateAsUserID, p.CreateAsUserID
 	}
 	if err := audit.RecordTx(ctx, tx, who, at, audit.Entry{Action: audit.CreateSession, OrgID: s.OrgID, Data: data}); err != nil {
 		return err

@@ -67,14 +67,33 @@ func (v *Service) List(ctx context.Context, who access.Subject, f Filter, r page
 	if err != nil {
 		return none, err
 	}
-	return page.Cut(rows, r, func(s *Session) page.Position { return page.Position{s.CreatedAt.UnixMilli(), s.ID} }), nil
+	p := page.Cut(rows, r, func(s *Session) page.Position { return page.Position{s.CreatedAt.UnixMilli(), s.ID} })
+	if r.Total {
+		p.Total, err = v.count(ctx, f)
+	}
+	return p, err
+}
+
+// count says how many sessions pass the filter. It looks at each of them: only the older API versions ask.
+func (v *Service) count(ctx context.Context, f Filter) (*int64, error) {
+	var w db.Where
+	f.where(&w)
+	for _, l := range f.labels() {
+		l.where(&w)
+	}
+	n, err := db.One(ctx, v.DB.Reader(), db.Int, `SELECT COUNT(*) FROM sessions s`+w.SQL(), w.Args()...)
+	return &n, err
+}
+
+func (f *Filter) labels() []label {
+	return []label{{"session_tags", "tag", f.Tags}, {"session_repos", "repo", f.RepoNames}}
 }
 
 // query reads in the order of the index that fits. A single tag or repository of one organization leads itself, so that a rare one
 // doesn't cost a look at every session there ever was.
 func (f *Filter) query(r page.Request) (string, []any) {
 	var w db.Where
-	labels := []label{{"session_tags", "tag", f.Tags}, {"session_repos", "repo", f.RepoNames}}
+	labels := f.labels()
 	from, lead := `sessions s`, "s"
 	for i, l := range labels {
 		if len(l.values) == 1 && f.OrgID != "" {

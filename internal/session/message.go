@@ -121,7 +121,7 @@ func (v *Service) messageTx(ctx context.Context, tx *db.Tx, who access.Subject, 
 	v.notifyCommand(tx, s.ID)
 	data := map[string]any{"session_id": s.ID}
 	if msg.UserID != "" && msg.UserID != who.ID {
-		data["message_as_user_id"] = msg.UserID
+		data["message_as_user_id"], data["target_user_id"] = msg.UserID, msg.UserID
 	}
 	return evs, audit.RecordTx(ctx, tx, who, at, audit.Entry{Action: audit.SendMessage, OrgID: s.OrgID, Data: data})
 }

@@ -68,6 +68,7 @@ func TestHotQueriesReadAnIndex(t *testing.T) {
 			{"commands", "session_commands", `SELECT data FROM session_commands WHERE session_id = 's' AND number > 5 ORDER BY number LIMIT 100`},
 			{"cycle", "usage_daily", `SELECT SUM(acu_micros) FROM usage_daily WHERE scope = 'organization' AND scope_id = 'o' AND org_id = 'o'
 				AND day >= 5 AND day < 9`},
+			{"acknowledged", "sessions", `SELECT acknowledged_micros FROM sessions WHERE session_id = 's'`},
 			{"attachments", "attachments_session", `SELECT attachment_id FROM attachments WHERE session_id = 's' ORDER BY created_at, attachment_id LIMIT 1000`},
 		} {
 			h.reads(t, q.name, q.index, q.query)

@@ -31,11 +31,6 @@ func (v *Service) MayActFor(ctx context.Context, who access.Subject, orgID, fiel
 	return v.mayActFor(ctx, who, orgID, field, userID)
 }
 
-// Find reads a session of one organization for a room that has authorised its caller; 404 when it isn't there.
-func (v *Service) Find(ctx context.Context, orgID, sessionID string) (*Session, error) {
-	return find(ctx, v.DB.Reader(), orgID, sessionID)
-}
-
 // JobOutcome is the kind of the job that tells how a schedule's session went. Who keeps schedules stands above and handles it.
 const JobOutcome = "session-outcome"
 

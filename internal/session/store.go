@@ -61,8 +61,10 @@ func (v *scanned) session() (*Session, error) {
 	s.MaxACU, s.TurnCommand = v.limit.Int64, v.turn.Int64
 	s.MeteredAt, s.IntervalStart, s.IdleSince = db.NullTime(v.metered), db.NullTime(v.start), db.NullTime(v.idle)
 	s.EndedAt = db.NullTime(v.ended)
-	return &s, errors.Join(list(v.children, &s.ChildIDs), list(v.tags, &s.Tags), list(v.repos, &s.Repos), list(v.links, &s.Links),
+	err := errors.Join(list(v.children, &s.ChildIDs), list(v.tags, &s.Tags), list(v.repos, &s.Repos), list(v.links, &s.Links),
 		list(v.prs, &s.PullRequests))
+	s.counted = s.measure()
+	return &s, err
 }
 
 func raw(s sql.NullString) json.RawMessage {
@@ -162,11 +164,7 @@ func lockedTx(ctx context.Context, tx *db.Tx, sessionID, wait string) (*Session,
 	if tx.Engine() == db.Postgres {
 		query += ` FOR UPDATE` + wait
 	}
-	s, err := db.One(ctx, tx, scan, query, sessionID)
-	if err == nil {
-		s.counted = s.measure()
-	}
-	return s, err
+	return db.One(ctx, tx, scan, query, sessionID)
 }
 
 // updateTx writes back what a running session changes.

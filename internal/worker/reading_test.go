@@ -25,15 +25,12 @@ func TestTheRunbookRunsAPlaybooksBlocksBeforeThePromptsAndNeverANotes(t *testing
 	require.Equal(t, "playbook one\nplaybook two\nprompt\nagain\n", output(events))
 }
 
-func TestAnAgentReadsTheNotesOfAMessageAndAfterACrashThemAgain(t *testing.T) {
+func TestAnAgentReadsTheNotesAndPlaybooksBeforeTheMessage(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	agent := pythonAgent(t)
-	agent.ResumesTurns = true
-	one := s.session("read2", "please crash", wire.Spec{Agent: agent})
+	one := s.session("read2", "do it", wire.Spec{Agent: pythonAgent(t)})
 	one.bring([]wire.Text{{Name: "Manners", Body: "Be kind"}}, []wire.Text{{Name: "Greeting", Body: "Say hi"}, {Name: "Colour", Body: "Use blue"}})
 	work(t, s)
 	said := text(one.awaitState(t, wire.StateFinished, 1))
-	require.Contains(t, said, "# Greeting\n\nSay hi\n\n# Colour\n\nUse blue Be kind please crash")
-	require.Contains(t, said, "I heard: Your work was interrupted", "an agent that loads its conversation knows them still")
+	require.Contains(t, said, "# Greeting\n\nSay hi\n\n# Colour\n\nUse blue Be kind do it")
 }

@@ -8,16 +8,18 @@ import (
 	"gantry/internal/fleet"
 	"gantry/internal/forge"
 	"gantry/internal/kit"
+	"gantry/internal/knowledge"
 	"gantry/internal/member"
 	"gantry/internal/session"
 )
 
 // Rooms are the use cases behind the door.
 type Rooms struct {
-	Sessions *session.Service
-	Fleet    *fleet.Service
-	Forge    *forge.Service
-	Members  *member.Service
+	Sessions  *session.Service
+	Fleet     *fleet.Service
+	Forge     *forge.Service
+	Knowledge *knowledge.Service
+	Members   *member.Service
 	// PublicURL builds the gateway's addresses.
 	PublicURL *url.URL
 }

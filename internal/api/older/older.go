@@ -9,6 +9,7 @@ import (
 	"gantry/internal/audit"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/page"
+	"gantry/internal/usage"
 )
 
 // Deprecated is since when programs ought to use v3: when its groups left the beta.
@@ -99,4 +100,16 @@ func All[T any](list func(page.Request) (page.Page[T], error)) ([]T, error) {
 		}
 		r.After = p.End
 	}
+}
+
+// ACUs turns millionths into ACUs.
+func ACUs(micros int64) float64 { return float64(micros) / usage.Micros }
+
+// ACUsBy gives ACUs by name.
+func ACUsBy[K comparable](by map[K]int64, name func(K) string) map[string]float64 {
+	out := make(map[string]float64, len(by))
+	for k, micros := range by {
+		out[name(k)] += ACUs(micros)
+	}
+	return out
 }

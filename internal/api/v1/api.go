@@ -9,7 +9,9 @@ import (
 	"gantry/internal/audit"
 	"gantry/internal/kit"
 	"gantry/internal/member"
+	"gantry/internal/secrets"
 	"gantry/internal/session"
+	"gantry/internal/usage"
 )
 
 // Rooms are the use cases behind the door, and who tells its credentials.
@@ -17,7 +19,9 @@ type Rooms struct {
 	Authenticator kit.Authenticator
 	Audit         *audit.Service
 	Members       *member.Service
+	Secrets       *secrets.Service
 	Sessions      *session.Service
+	Usage         *usage.Service
 }
 
 var registrations []func(*kit.API, Rooms)

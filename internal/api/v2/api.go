@@ -17,10 +17,12 @@ import (
 	"gantry/internal/fleet"
 	"gantry/internal/kit"
 	"gantry/internal/member"
+	"gantry/internal/metric"
 	"gantry/internal/org"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/page"
 	"gantry/internal/session"
+	"gantry/internal/usage"
 )
 
 // Rooms are the use cases behind the door, who tells its credentials, and the operator's choices.
@@ -29,8 +31,10 @@ type Rooms struct {
 	Audit         *audit.Service
 	Fleet         *fleet.Service
 	Members       *member.Service
+	Metrics       *metric.Service
 	Orgs          *org.Service
 	Sessions      *session.Service
+	Usage         *usage.Service
 	Options
 }
 

@@ -7,10 +7,14 @@ package v3
 import (
 	"gantry/internal/audit"
 	"gantry/internal/fleet"
+	"gantry/internal/forge"
 	"gantry/internal/kit"
+	"gantry/internal/knowledge"
 	"gantry/internal/member"
 	"gantry/internal/metric"
 	"gantry/internal/org"
+	"gantry/internal/playbook"
+	"gantry/internal/schedule"
 	"gantry/internal/secrets"
 	"gantry/internal/session"
 	"gantry/internal/usage"
@@ -18,14 +22,18 @@ import (
 
 // Rooms are the use cases behind the door. Each resource file names what it needs.
 type Rooms struct {
-	Audit    *audit.Service
-	Fleet    *fleet.Service
-	Members  *member.Service
-	Metrics  *metric.Service
-	Orgs     *org.Service
-	Sessions *session.Service
-	Usage    *usage.Service
-	Secrets  *secrets.Service
+	Audit     *audit.Service
+	Fleet     *fleet.Service
+	Forge     *forge.Service
+	Knowledge *knowledge.Service
+	Members   *member.Service
+	Metrics   *metric.Service
+	Orgs      *org.Service
+	Playbooks *playbook.Service
+	Sessions  *session.Service
+	Usage     *usage.Service
+	Schedules *schedule.Service
+	Secrets   *secrets.Service
 }
 
 var registrations []func(*kit.API, Rooms)

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"gantry/internal/platform/mail"
 )
 
 // maxACUs keeps limits in millionths of an ACU within 63 bits.
@@ -134,8 +136,21 @@ func (s *Serve) Finish(src Sources) error {
 	s.Limits.check(c)
 	s.Sessions.check(c)
 	s.Sandbox.check(c)
+	s.Mail.check(c)
 	checkCapacity(c, "worker-capacity", s.WorkerCapacity)
 	return c.err()
+}
+
+func (m *Mail) check(c *checker) {
+	if m.SMTPURL == "" {
+		if m.MailFrom != "" {
+			c.wrong("mail-from", "Give --smtp-url too, or take the sender away.", "there is no mail server to send through")
+		}
+		return
+	}
+	if _, err := mail.Check(m.SMTPURL, m.MailFrom); err != nil {
+		c.wrong("smtp-url", "Give --smtp-url smtp://user:password@host:port and --mail-from ADDRESS.", "%v", err)
+	}
 }
 
 func checkCapacity(c *checker, setting string, n int) {

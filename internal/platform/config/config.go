@@ -51,6 +51,13 @@ type Sessions struct {
 	RequiredTags    bool  `help:"Sessions must have tags that their organization allows, where it lists any." env:"GANTRY_REQUIRED_TAGS" group:"Sessions"`
 }
 
+// Older says how the older API versions answer.
+type Older struct {
+	StrictOlderKeys bool   `help:"Refuse cog_ keys on v1 and v2, as those versions once did." env:"GANTRY_STRICT_OLDER_KEYS" group:"Older APIs"`
+	V2Examples      string `name:"v2-examples" help:"Whether v2 answers hold the names of its quick examples beside the reference's: additive or off." enum:"additive,off" default:"additive" env:"GANTRY_V2_EXAMPLES" group:"Older APIs"`
+	V2Cycles        string `name:"v2-cycles" help:"How v2 answers consumption cycles: as the examples' object or the reference's array." enum:"object,array" default:"object" env:"GANTRY_V2_CYCLES" group:"Older APIs"`
+}
+
 // Sandbox says how an agent is shut in.
 type Sandbox struct {
 	Sandbox     string   `help:"Kind of sandbox: bubblewrap, or none by name for a machine that is itself the sandbox." enum:"bubblewrap,none" default:"bubblewrap" env:"GANTRY_SANDBOX" group:"Sandbox"`
@@ -69,6 +76,12 @@ type Sandbox struct {
 	SessionCPUs      float64 `name:"session-cpus" help:"Processors of one session; 0 for no limit." default:"0" env:"GANTRY_SESSION_CPUS" group:"Sandbox"`
 }
 
+// Mail says through which server mail goes out. Without one none does.
+type Mail struct {
+	SMTPURL  string `name:"smtp-url" help:"Mail server: smtp://user:password@host:port, with TLS by STARTTLS, or smtps://…. Default: no mail." placeholder:"URL" env:"GANTRY_SMTP_URL" group:"Mail"`
+	MailFrom string `help:"Sender of mail, like gantry@example.com." placeholder:"ADDRESS" env:"GANTRY_MAIL_FROM" group:"Mail"`
+}
+
 // Log says how the process speaks.
 type Log struct {
 	LogLevel  string `help:"Least level that is logged." enum:"debug,info,warn,error" default:"info" env:"GANTRY_LOG_LEVEL" group:"Logging"`
@@ -82,6 +95,8 @@ type Serve struct {
 	Limits   `embed:""`
 	Sessions `embed:""`
 	Sandbox  `embed:""`
+	Mail     `embed:""`
+	Older    `embed:""`
 	Log      `embed:""`
 
 	WorkerCapacity int  `help:"Sessions the embedded worker works on at once; 0 for four per processor." default:"0" env:"GANTRY_WORKER_CAPACITY" group:"Worker"`
