@@ -22,6 +22,7 @@ type adminCmd struct {
 	Repo      adminRepoCmd      `cmd:"" help:"Repositories that sessions may name."`
 	Agent     adminAgentCmd     `cmd:"" help:"Agents that sessions may run with."`
 	WorkerKey adminWorkerKeyCmd `cmd:"" name:"worker-key" help:"Keys of workers on other machines."`
+	IPList    adminIPListCmd    `cmd:"" name:"ip-list" help:"The list of addresses from which keys are good."`
 }
 
 // adminOptions are what every admin command needs to reach the data.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ type adminWorkerKeyAddCmd struct {
 	adminOptions `embed:""`
 	Outpost      []string      `help:"Name or id of an outpost the key is for; may be repeated." default:"default" placeholder:"OUTPOST"`
 	Org          []string      `help:"Organization whose sessions it may take; may be repeated. Default: every one." placeholder:"ORG_ID"`
+	IPRange      []string      `name:"ip-range" help:"Range of addresses from which the key is good, like 10.0.0.0/8; may be repeated. Default: everywhere." placeholder:"CIDR"`
 	Expires      time.Duration `help:"The key ends after this long; 0 for never." placeholder:"DURATION"`
 	Name         string        `arg:"" help:"Name of the key."`
 }
@@ -32,7 +34,7 @@ type adminWorkerKeyAddCmd struct {
 // Run makes a key and shows it this once.
 func (c *adminWorkerKeyAddCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
 	return c.with(ctx, io, src, func(a *admin) error {
-		p := member.WorkerKeyParams{Name: c.Name, Orgs: c.Org}
+		p := member.WorkerKeyParams{Name: c.Name, Orgs: c.Org, IPRanges: c.IPRange}
 		var err error
 		if p.Outposts, err = a.outposts(ctx, c.Outpost); err != nil {
 			return err
@@ -98,25 +100,36 @@ func printWorkerKeys(io *stdio, asJSON bool, all []member.WorkerKey) error {
 		Name     string   `json:"name"`
 		Outposts []string `json:"outposts"`
 		Orgs     []string `json:"org_ids"`
+		IPRanges []string `json:"ip_ranges"`
 		LastUsed *int64   `json:"last_used_at"`
 		Expires  *int64   `json:"expires_at"`
 		Revoked  *int64   `json:"revoked_at"`
 	}
 	rows, lines := make([]row, len(all)), make([][]string, len(all))
 	for i, k := range all {
-		rows[i] = row{k.ID, k.Name, k.Outposts, k.Orgs, unixOrNull(k.LastUsedAt), unixOrNull(k.ExpiresAt), unixOrNull(k.RevokedAt)}
+		rows[i] = row{k.ID, k.Name, k.Outposts, k.Orgs, rangeTexts(k.IPRanges), unixOrNull(k.LastUsedAt), unixOrNull(k.ExpiresAt), unixOrNull(k.RevokedAt)}
 		state := "active"
 		if !k.RevokedAt.IsZero() {
 			state = "revoked"
 		}
 		lines[i] = []string{
-			k.ID, k.Name, state, strings.Join(k.Outposts, ","), orText(strings.Join(k.Orgs, ","), "all"), dateOr(k.LastUsedAt, "never"), dateOr(k.ExpiresAt, "never"),
+			k.ID, k.Name, state, strings.Join(k.Outposts, ","), orText(strings.Join(k.Orgs, ","), "all"),
+			orText(strings.Join(rangeTexts(k.IPRanges), ","), "anywhere"), dateOr(k.LastUsedAt, "never"), dateOr(k.ExpiresAt, "never"),
 		}
 	}
 	if asJSON {
 		return io.json(rows)
 	}
-	return io.table([]string{"ID", "NAME", "STATE", "OUTPOSTS", "ORGANIZATIONS", "LAST USED", "EXPIRES"}, lines)
+	return io.table([]string{"ID", "NAME", "STATE", "OUTPOSTS", "ORGANIZATIONS", "FROM", "LAST USED", "EXPIRES"}, lines)
+}
+
+// rangeTexts are null where a key is good from anywhere.
+func rangeTexts(ranges []netip.Prefix) []string {
+	var out []string
+	for _, r := range ranges {
+		out = append(out, r.String())
+	}
+	return out
 }
 
 func unixOrNull(t time.Time) *int64 {

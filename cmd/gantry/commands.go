@@ -22,6 +22,7 @@ type commands struct {
 	Serve  serveCmd  `cmd:"" help:"Run the server." group:"Server"`
 	Worker workerCmd `cmd:"" help:"Run a worker for a server elsewhere, or drain one." group:"Server"`
 	Admin  adminCmd  `cmd:"" help:"Change what a data directory holds, whether a server runs on it or not." group:"Server"`
+	Audit  auditCmd  `cmd:"" help:"Read the audit log and prove that nobody rewrote it." group:"Server"`
 	Doctor doctorCmd `cmd:"" help:"Check database, keeper, blobs, sandbox and agents, and say what to do." group:"Server"`
 
 	Migrate migrateCmd `cmd:"" help:"Bring the database to this program's schema version." group:"Server"`

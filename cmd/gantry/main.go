@@ -33,10 +33,10 @@ type stdio struct {
 }
 
 func main() {
-	coldstart.Over()
 	// What starts with every sandbox is dispatched before anything else is set up: its start time is part of each session's.
 	if len(os.Args) > 1 {
 		if f, ok := inner[os.Args[1]]; ok {
+			coldstart.Over()
 			os.Exit(f(os.Args[2:]))
 		}
 	}
@@ -48,6 +48,7 @@ func main() {
 
 // run is main without the process: it gives the exit code.
 func run(ctx context.Context, args []string, io *stdio) int {
+	coldstart.Over()
 	err := newCommandLine(io).execute(ctx, args)
 	var code exitCode
 	switch {

@@ -65,9 +65,9 @@ func (s *Service) Choose(ctx context.Context, t Task) ([]Given, error) {
 	var out []Given
 	ranks := map[string]int{}
 	for _, g := range rows {
-		rank := 0
-		if g.Reason, rank = t.reason(g, task); rank > 0 {
-			ranks[g.ID] = rank
+		reason, rank := t.reason(g, task)
+		if rank > 0 {
+			g.Reason, ranks[g.ID] = reason, rank
 			out = append(out, g)
 		}
 	}

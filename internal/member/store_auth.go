@@ -91,7 +91,8 @@ func readCredential(ctx context.Context, q db.Querier, hash []byte) (access.Subj
 		return access.Subject{}, 0, db.ErrNone
 	}
 	c := rows[0]
-	sub := access.Subject{ID: c.principal, KeyID: c.keyID, KeyName: c.keyName, KeyForm: c.keyForm, KeyOrg: c.keyOrg.String,
+	sub := access.Subject{
+		ID: c.principal, KeyID: c.keyID, KeyName: c.keyName, KeyForm: c.keyForm, KeyOrg: c.keyOrg.String,
 		Expires: earlier(db.NullTime(c.keyExpires), db.NullTime(c.suExpires)),
 	}
 	if c.suName.Valid {

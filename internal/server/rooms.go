@@ -16,6 +16,7 @@ import (
 	"gantry/internal/audit"
 	"gantry/internal/fleet"
 	"gantry/internal/forge"
+	"gantry/internal/insight"
 	"gantry/internal/kit"
 	"gantry/internal/knowledge"
 	"gantry/internal/member"
@@ -39,6 +40,7 @@ const fetchTime = time.Minute
 type Rooms struct {
 	Members   *member.Service
 	Metrics   *metric.Service
+	Insights  *insight.Service
 	Orgs      *org.Service
 	Audit     *audit.Service
 	Agents    *agents.Service
@@ -78,7 +80,13 @@ func newRooms(ctx context.Context, g *Ground, cfg *config.Serve, public *url.URL
 		Knowledge: r.Knowledge, Playbooks: r.Playbooks,
 		Usage: r.Usage, MaxACUs: cfg.SessionACUCap,
 		Logger: log, OnLag: g.Metrics.EventLag, PublicURL: public, IdleTime: cfg.IdleTimeout, Lease: cfg.Lease,
+		Sizes: sizes(cfg),
 	})
+	model, err := insightModel(cfg)
+	if err != nil {
+		return nil, err
+	}
+	r.Insights = insight.New(insight.Options{DB: g.DB, Clock: c, Sessions: r.Sessions, Jobs: g.Jobs, Model: model, Logger: log})
 	mailer, err := mail.New(cfg.SMTPURL, cfg.MailFrom, c)
 	if err != nil {
 		return nil, err
@@ -99,16 +107,34 @@ func limit(acus int64) *int64 {
 	return &acus
 }
 
+// sizes gives the bounds of the size classes.
+func sizes(cfg *config.Serve) session.Sizes {
+	z := session.Sizes{ACUs: cfg.SizeACUs}
+	for i, n := range cfg.SizeMessages {
+		z.Messages[i] = int64(n)
+	}
+	return z
+}
+
+// insightModel gives the model that analyses sessions, nil without one.
+func insightModel(cfg *config.Serve) (*insight.Model, error) {
+	if cfg.InsightsModelURL == "" {
+		return nil, nil
+	}
+	return insight.NewModel(cfg.InsightsModelURL, cfg.InsightsModel, cfg.InsightsModelKey)
+}
+
 // doors registers every API on the kit's router.
 func (r *Rooms) doors(k *kit.Kit, cfg *config.Serve, public *url.URL) {
 	v1.New(k, v1.Rooms{
 		Authenticator: r.Members.Authenticator().OlderV1(cfg.StrictOlderKeys), Audit: r.Audit, Members: r.Members, Secrets: r.Secrets, Sessions: r.Sessions, Usage: r.Usage,
+		Knowledge: r.Knowledge, Playbooks: r.Playbooks,
 	})
 	v2.New(k, v2.Rooms{
 		Authenticator: r.Members.Authenticator().OlderV2(cfg.StrictOlderKeys), Audit: r.Audit, Fleet: r.Fleet, Members: r.Members, Orgs: r.Orgs,
-		Metrics: r.Metrics, Sessions: r.Sessions, Usage: r.Usage, Options: v2.Options{ReferenceOnly: cfg.V2Examples == "off", CyclesArray: cfg.V2Cycles == "array"},
+		Forge: r.Forge, Insights: r.Insights, Metrics: r.Metrics, Playbooks: r.Playbooks, Sessions: r.Sessions, Usage: r.Usage, Options: v2.Options{ReferenceOnly: cfg.V2Examples == "off", CyclesArray: cfg.V2Cycles == "array"},
 	})
-	v3.New(k, v3.Rooms{Audit: r.Audit, Metrics: r.Metrics, Usage: r.Usage, Members: r.Members, Orgs: r.Orgs, Sessions: r.Sessions, Fleet: r.Fleet, Secrets: r.Secrets, Schedules: r.Schedules, Forge: r.Forge,
+	v3.New(k, v3.Rooms{Audit: r.Audit, Metrics: r.Metrics, Insights: r.Insights, Usage: r.Usage, Members: r.Members, Orgs: r.Orgs, Sessions: r.Sessions, Fleet: r.Fleet, Secrets: r.Secrets, Schedules: r.Schedules, Forge: r.Forge,
 		Knowledge: r.Knowledge, Playbooks: r.Playbooks,
 	})
 	gantry.New(k, gantry.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, Forge: r.Forge, Members: r.Members, Knowledge: r.Knowledge, PublicURL: public})

@@ -194,7 +194,7 @@ func valid(t testing.TB, o *servertest.Operation, org string) *call {
 // spare gives the organization to call an operation with: one of its own when the operation may change or end it.
 func spare(t testing.TB, s *servertest.Server, o *servertest.Operation, org string) string {
 	t.Helper()
-	if o.Method != http.MethodGet && strings.Contains(o.Path, "/enterprise/organizations/{org_id}") {
+	if o.Method != http.MethodGet && strings.Contains(o.Path, "/enterprise/") && strings.Contains(o.Path, "/organizations/{org_id}") {
 		return s.NewOrg(t, "doomed")
 	}
 	return org

@@ -1,19 +1,26 @@
 package servertest_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"gantry/internal/access"
 	"gantry/internal/fleet"
+	"gantry/internal/knowledge"
 	"gantry/internal/member"
+	"gantry/internal/org"
+	"gantry/internal/platform/db"
 	"gantry/internal/platform/secret"
+	"gantry/internal/playbook"
 	"gantry/internal/servertest"
 	"gantry/internal/session"
+	"gantry/internal/usage"
 	"gantry/internal/wire"
 )
 
@@ -28,6 +35,9 @@ type tenant struct {
 	sessions, attachments []string
 	attachmentURL         string
 	person, personKey     string
+	note, folder, manual  string
+	// robot is a service user that nobody acts as.
+	robot string
 }
 
 func newTenant(t testing.TB, s *servertest.Server, mark string) *tenant {
@@ -38,6 +48,7 @@ func newTenant(t testing.TB, s *servertest.Server, mark string) *tenant {
 	s.NewGroup(t, mark+" group", o.org, access.RoleOrgMember, o.person)
 	who, err := s.Members.Authenticator().Authenticate(t.Context(), o.admin.Token, noAddr)
 	require.NoError(t, err)
+	o.know(t, s, who)
 	file, err := s.Sessions.Upload(t.Context(), who, o.org, mark+".txt", "text/plain", strings.NewReader(mark+" file"))
 	require.NoError(t, err)
 	o.attachments = append(o.attachments, file.ID)
@@ -59,10 +70,28 @@ func newTenant(t testing.TB, s *servertest.Server, mark string) *tenant {
 	require.NoError(t, err)
 	role, err := s.Members.CreateRole(t.Context(), s.Root(), member.CreateRoleParams{Name: mark + " role", Type: access.Org, Permissions: []string{"ViewOrgSessions"}})
 	require.NoError(t, err)
-	o.ids = append(o.ids, role.ID, s.NewKey(t, o.org, role.ID).ServiceUserID)
+	o.robot = s.NewKey(t, o.org, role.ID).ServiceUserID
+	o.ids = append(o.ids, role.ID, o.robot)
+	o.limit(t, s)
 	o.work(t, s)
 	o.ids = append(o.ids, o.org, o.admin.ServiceUserID, o.admin.KeyID, key.ID, o.person, file.ID, o.sessions[0], o.sessions[1])
 	return o
+}
+
+// know gives the tenant a note in a folder, which its sessions get, and a playbook.
+func (o *tenant) know(t testing.TB, s *servertest.Server, who access.Subject) {
+	t.Helper()
+	f, err := s.Knowledge.CreateFolder(t.Context(), who, knowledge.FolderParams{OrgID: o.org, Path: "/" + o.mark + " folder"})
+	require.NoError(t, err)
+	n, err := s.Knowledge.Create(t.Context(), who, knowledge.NoteParams{
+		OrgID: o.org, Name: o.mark + " note", Body: o.mark + " text", Trigger: o.mark, FolderID: f.ID, PinnedRepo: knowledge.AllRepos,
+	})
+	require.NoError(t, err)
+	macro := "!" + o.mark
+	p, err := s.Playbooks.Create(t.Context(), who, playbook.Params{OrgID: o.org, Title: o.mark + " playbook", Body: o.mark + " steps", Macro: &macro})
+	require.NoError(t, err)
+	o.folder, o.note, o.manual = f.ID, n.ID, p.ID
+	o.ids = append(o.ids, f.ID, n.ID, p.ID)
 }
 
 // work has a worker say something in the first session, and leaves the claim open.
@@ -78,6 +107,27 @@ func (o *tenant) work(t testing.TB, s *servertest.Server) {
 	require.NoError(t, err)
 	_, err = s.Sessions.UploadByAgent(t.Context(), c.Row, o.mark+"-result.txt", strings.NewReader(o.mark))
 	require.NoError(t, err)
+}
+
+// limit gives the tenant tags, limits and a ledger.
+func (o *tenant) limit(t testing.TB, s *servertest.Server) {
+	t.Helper()
+	_, err := s.Orgs.AddTags(t.Context(), s.Root(), o.org, []string{o.mark, o.mark + " default"})
+	require.NoError(t, err)
+	_, err = s.Orgs.SetDefaultTag(t.Context(), s.Root(), o.org, o.mark+" default")
+	require.NoError(t, err)
+	big := org.LimitChange{Set: true, Value: new(int64(1_000_000))}
+	require.NoError(t, s.Orgs.SetCaps(t.Context(), s.Root(), org.CapParams{OrgID: o.org, Cloud: big, Local: big}))
+	now := s.DB.Clock().Now()
+	require.NoError(t, s.DB.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+		for i, w := range []usage.Work{{UserID: o.person}, {ServiceUserID: o.robot}} {
+			w.SessionID, w.OrgID, w.Start, w.From, w.To = o.sessions[i], o.org, now.Add(-time.Minute), now.Add(-time.Minute), now
+			if _, err := s.Usage.EnterTx(ctx, tx, w); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }
 
 // picture is all that an enterprise admin sees of a tenant: it must not change by what others do.
@@ -97,6 +147,17 @@ func (o *tenant) picture(t testing.TB, s *servertest.Server) string {
 		see(v3 + "/sessions/" + id + "/messages")
 		see(v3 + "/sessions/" + id + "/attachments")
 		see("/gantry/v1/organizations/" + o.org + "/sessions/" + id + "/events")
+		see("/v3/enterprise/consumption/daily/sessions/" + id)
+	}
+	for _, path := range []string{"", "/users/" + o.person, "/service-users/" + o.robot} {
+		see(v3 + "/consumption/daily" + path)
+	}
+	for _, path := range []string{"/tags", "/tags/default"} {
+		see("/v3/enterprise/organizations/" + o.org + path)
+	}
+	see("/v3beta1/enterprise/organizations/" + o.org + "/consumption/acu-limits")
+	for _, list := range []string{"/knowledge/notes", "/knowledge/folders", "/playbooks"} {
+		see(v3 + list)
 	}
 	see("/v3/enterprise/organizations/" + o.org + "/audit-logs")
 	for _, members := range []string{"service-users?include_inactive=true", "users", "idp-users", "idp-groups"} {

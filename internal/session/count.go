@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"gantry/internal/platform/db"
@@ -14,23 +13,12 @@ import (
 // Sizes are the upper bounds of the classes xs to l; what lies above is xl. A session's class is the larger of the class of its ACUs and
 // of its user messages (contract/behaviour.md §7.3).
 type Sizes struct {
-	ACUs     []float64
-	Messages []int64
+	ACUs     [4]float64
+	Messages [4]int64
 }
 
 // DefaultSizes are the contract's bounds.
-func DefaultSizes() Sizes { return Sizes{ACUs: []float64{1, 3, 6, 10}, Messages: []int64{2, 4, 8, 15}} }
-
-// Check refuses bounds that aren't four ascending numbers each.
-func (z Sizes) Check() error {
-	if len(z.ACUs) != len(rollup.Sizes)-1 || len(z.Messages) != len(rollup.Sizes)-1 {
-		return errors.New("four bounds are needed: the upper ends of xs, s, m and l")
-	}
-	if !slices.IsSorted(z.ACUs) || !slices.IsSorted(z.Messages) || z.ACUs[0] < 0 || z.Messages[0] < 0 {
-		return errors.New("the bounds must not be negative and must ascend")
-	}
-	return nil
-}
+func DefaultSizes() Sizes { return Sizes{ACUs: [4]float64{1, 3, 6, 10}, Messages: [4]int64{2, 4, 8, 15}} }
 
 // Of gives the class of a session.
 func (z Sizes) Of(acuMicros, userMessages int64) string {

@@ -205,3 +205,25 @@ func scanMessage(r db.Scanner) (SessionMessage, error) {
 	m.Text, m.UserID = d.Text, d.UserID
 	return m, err
 }
+
+// Prompts gives the opening message of sessions. It authorises nobody: who may read a session may read how it began.
+func (v *Service) Prompts(ctx context.Context, sessionIDs []string) (map[string]string, error) {
+	out := make(map[string]string, len(sessionIDs))
+	if len(sessionIDs) == 0 {
+		return out, nil
+	}
+	var w db.Where
+	w.In("session_id", sessionIDs)
+	w.Add("seq <= 20 AND type = 'user_message'") // it follows what creation says of itself
+	_, err := db.All(ctx, v.DB.Reader(), func(r db.Scanner) (struct{}, error) {
+		var id, data string
+		if err := r.Scan(&id, &data); err != nil {
+			return struct{}{}, err
+		}
+		var m UserMessage
+		err := json.Unmarshal([]byte(data), &m)
+		out[id] = m.Text
+		return struct{}{}, err
+	}, `SELECT session_id, data FROM session_events`+w.SQL()+` ORDER BY seq DESC`, w.Args()...) // the earliest is read last and stays
+	return out, err
+}

@@ -71,7 +71,7 @@ func New(o Options) *Service {
 	if o.Lease == 0 {
 		o.Lease = fleet.LeaseTime
 	}
-	if o.Sizes.ACUs == nil {
+	if o.Sizes == (Sizes{}) {
 		o.Sizes = DefaultSizes()
 	}
 	return &Service{

@@ -346,16 +346,14 @@ func (r *run) thaw() {
 	r.say.silent.release()
 }
 
-// credential asks for what git needs for one operation on one repository.
-func (r *run) credential(repository string) func(context.Context, string) (wire.CredentialReply, error) {
-	return func(ctx context.Context, op string) (reply wire.CredentialReply, err error) {
-		err = retry(ctx, func() error {
-			reply, err = r.gateway.Credential(ctx, wire.CredentialRequest{Fence: r.claim.Fence, Repository: repository, Operation: op})
-			return err
-		})
-		if link.Status(err) == http.StatusForbidden {
-			err = fmt.Errorf("%s of %s is not allowed: %w", op, repository, err)
-		}
-		return reply, err
+// credential asks for what git needs for one operation on one repository. What the server's refusal says may be shown inside.
+func (r *run) credential(ctx context.Context, repository, operation string) (reply wire.CredentialReply, err error) {
+	err = retry(ctx, func() error {
+		reply, err = r.gateway.Credential(ctx, wire.CredentialRequest{Fence: r.claim.Fence, Repository: repository, Operation: operation})
+		return err
+	})
+	if status := link.Status(err); status == http.StatusForbidden || status == http.StatusNotFound {
+		err = fmt.Errorf("%w: %s", sandbox.ErrRefused, link.Detail(err))
 	}
+	return reply, err
 }

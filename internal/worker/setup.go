@@ -47,7 +47,9 @@ func (r *run) setUp() error {
 	r.w.wg.Go(r.watchDisk)
 	for _, repo := range r.spec.Repositories {
 		if r.mem.Cloned {
-			r.ws.Allow(repo)
+			if err := r.ws.Allow(repo); err != nil {
+				return &failure{text: "The repository " + repo.Name + " can't be shown.", cause: err}
+			}
 			continue
 		}
 		if err := r.phase(phaseClone, repo.Name, func() error { return r.clone(ctx, repo) }); err != nil {
@@ -92,6 +94,7 @@ func (r *run) openWorkspace() (err error) {
 	if r.ws, err = r.w.box.Workspace(r.claim.SessionID); err != nil {
 		return err
 	}
+	r.ws.Credentials(r.credential)
 	r.mem = recall(r.ws)
 	r.mem.OutputGiven = r.mem.OutputGiven || r.spec.OutputGiven
 	return r.ws.MakeDir(path.Join(r.ws.Paths().Home, dirAttachments))
@@ -101,7 +104,7 @@ func (r *run) openWorkspace() (err error) {
 func (r *run) clone(ctx context.Context, repo wire.Repository) error {
 	var shown time.Time
 	return r.ws.Clone(ctx, sandbox.CloneParams{
-		Repository: repo, Credential: r.credential(repo.Name), Limits: r.spec.Limits,
+		Repository: repo, Limits: r.spec.Limits,
 		Progress: func(line string) {
 			if now := r.w.o.Clock.Now(); now.Sub(shown) >= progressEvery {
 				if !shown.IsZero() {

@@ -95,7 +95,8 @@ func namesOf(ps []PermissionName) []string {
 	return out
 }
 
-type rolePath struct {
+// RolePath names a role.
+type RolePath struct {
 	RoleID string `path:"role_id" maxLength:"256"`
 }
 
@@ -133,7 +134,7 @@ func registerRoles(a *kit.API, rooms Rooms) {
 	})
 	kit.Register(a, op("getCustomRole", http.MethodGet, "/{role_id}", "Read a role with its permissions", "",
 		access.ManageAccountMembership, access.ViewAccountMembership),
-		func(ctx context.Context, s access.Subject, in *rolePath) (*roleOutput, error) {
+		func(ctx context.Context, s access.Subject, in *RolePath) (*roleOutput, error) {
 			return roleOutputOf(rooms.Members.Role(ctx, s, in.RoleID))
 		})
 	registerRoleChanges(a, rooms, op)
@@ -141,7 +142,7 @@ func registerRoles(a *kit.API, rooms Rooms) {
 
 func registerRoleChanges(a *kit.API, rooms Rooms, op func(id, method, path, summary, description string, any ...access.Permission) kit.Op) {
 	type changeInput struct {
-		rolePath
+		RolePath
 		Body CustomRoleChange
 	}
 	kit.Register(a, op("updateCustomRole", http.MethodPatch, "/{role_id}", "Change a role",
@@ -156,7 +157,7 @@ func registerRoleChanges(a *kit.API, rooms Rooms, op func(id, method, path, summ
 		})
 	kit.Register(a, op("deleteCustomRole", http.MethodDelete, "/{role_id}", "Delete a role",
 		"A built-in role and one that somebody holds can't be deleted (409).", access.ManageAccountMembership),
-		func(ctx context.Context, s access.Subject, in *rolePath) (*roleOutput, error) {
+		func(ctx context.Context, s access.Subject, in *RolePath) (*roleOutput, error) {
 			return roleOutputOf(rooms.Members.DeleteRole(ctx, s, in.RoleID))
 		})
 }

@@ -113,3 +113,10 @@ func ACUsBy[K comparable](by map[K]int64, name func(K) string) map[string]float6
 	}
 	return out
 }
+
+// Slice cuts the page that was asked for out of a whole list.
+func Slice[T any](all []T, r page.Request) page.Page[T] {
+	total := int64(len(all))
+	rest := all[min(r.Skip, len(all)):]
+	return page.Page[T]{Items: rest[:min(r.First, len(rest))], More: len(rest) > r.First, Total: &total}
+}

@@ -8,7 +8,9 @@ import (
 	"gantry/internal/api/older"
 	"gantry/internal/audit"
 	"gantry/internal/kit"
+	"gantry/internal/knowledge"
 	"gantry/internal/member"
+	"gantry/internal/playbook"
 	"gantry/internal/secrets"
 	"gantry/internal/session"
 	"gantry/internal/usage"
@@ -18,7 +20,9 @@ import (
 type Rooms struct {
 	Authenticator kit.Authenticator
 	Audit         *audit.Service
+	Knowledge     *knowledge.Service
 	Members       *member.Service
+	Playbooks     *playbook.Service
 	Secrets       *secrets.Service
 	Sessions      *session.Service
 	Usage         *usage.Service

@@ -15,12 +15,15 @@ import (
 	"gantry/internal/api/older"
 	"gantry/internal/audit"
 	"gantry/internal/fleet"
+	"gantry/internal/forge"
+	"gantry/internal/insight"
 	"gantry/internal/kit"
 	"gantry/internal/member"
 	"gantry/internal/metric"
 	"gantry/internal/org"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/page"
+	"gantry/internal/playbook"
 	"gantry/internal/session"
 	"gantry/internal/usage"
 )
@@ -30,9 +33,12 @@ type Rooms struct {
 	Authenticator kit.Authenticator
 	Audit         *audit.Service
 	Fleet         *fleet.Service
+	Forge         *forge.Service
+	Insights      *insight.Service
 	Members       *member.Service
 	Metrics       *metric.Service
 	Orgs          *org.Service
+	Playbooks     *playbook.Service
 	Sessions      *session.Service
 	Usage         *usage.Service
 	Options

@@ -8,6 +8,7 @@ import (
 	"gantry/internal/audit"
 	"gantry/internal/fleet"
 	"gantry/internal/forge"
+	"gantry/internal/insight"
 	"gantry/internal/kit"
 	"gantry/internal/knowledge"
 	"gantry/internal/member"
@@ -28,6 +29,7 @@ type Rooms struct {
 	Knowledge *knowledge.Service
 	Members   *member.Service
 	Metrics   *metric.Service
+	Insights  *insight.Service
 	Orgs      *org.Service
 	Playbooks *playbook.Service
 	Sessions  *session.Service

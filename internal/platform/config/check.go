@@ -137,6 +137,7 @@ func (s *Serve) Finish(src Sources) error {
 	s.Sessions.check(c)
 	s.Sandbox.check(c)
 	s.Mail.check(c)
+	s.Insights.check(c)
 	checkCapacity(c, "worker-capacity", s.WorkerCapacity)
 	return c.err()
 }

@@ -45,10 +45,12 @@ type Sessions struct {
 	Lease     time.Duration `hidden:"" help:"How long a claim lives after each report of its worker." default:"60s" env:"GANTRY_LEASE" group:"Sessions"`
 	DayOffset time.Duration `help:"Offset from UTC of the day that consumption is counted by." default:"-8h" env:"GANTRY_DAY_OFFSET" group:"Sessions"`
 
-	SessionACULimit int64 `name:"session-acu-limit" help:"ACUs of one run of a session in an organization that is made without a limit; 0 for none." default:"0" env:"GANTRY_SESSION_ACU_LIMIT" group:"Sessions"`
-	SessionACUCap   int64 `name:"session-acu-cap" help:"ACUs that one session may use in all until somebody acknowledges it; 0 for no cap." default:"0" env:"GANTRY_SESSION_ACU_CAP" group:"Sessions"`
-	CycleACULimit   int64 `name:"cycle-acu-limit" help:"ACUs that the enterprise may use in a billing cycle; 0 for no limit." default:"0" env:"GANTRY_CYCLE_ACU_LIMIT" group:"Sessions"`
-	RequiredTags    bool  `help:"Sessions must have tags that their organization allows, where it lists any." env:"GANTRY_REQUIRED_TAGS" group:"Sessions"`
+	SessionACULimit int64  `name:"session-acu-limit" help:"ACUs of one run of a session in an organization that is made without a limit; 0 for none." default:"0" env:"GANTRY_SESSION_ACU_LIMIT" group:"Sessions"`
+	SessionACUCap   int64  `name:"session-acu-cap" help:"ACUs that one session may use in all until somebody acknowledges it; 0 for no cap." default:"0" env:"GANTRY_SESSION_ACU_CAP" group:"Sessions"`
+	CycleACULimit   int64  `name:"cycle-acu-limit" help:"ACUs that the enterprise may use in a billing cycle; 0 for no limit." default:"0" env:"GANTRY_CYCLE_ACU_LIMIT" group:"Sessions"`
+	SizeACUs        Bounds `name:"size-acus" help:"Most ACUs of a session of size xs, s, m and l; its size is the larger of this one and --size-messages. Default: ${default}." default:"1,3,6,10" placeholder:"XS,S,M,L" env:"GANTRY_SIZE_ACUS" group:"Sessions"`
+	SizeMessages    Bounds `help:"Most user messages of a session of size xs, s, m and l. Default: ${default}." default:"2,4,8,15" placeholder:"XS,S,M,L" env:"GANTRY_SIZE_MESSAGES" group:"Sessions"`
+	RequiredTags    bool   `help:"Sessions must have tags that their organization allows, where it lists any." env:"GANTRY_REQUIRED_TAGS" group:"Sessions"`
 }
 
 // Older says how the older API versions answer.
@@ -97,6 +99,7 @@ type Serve struct {
 	Sandbox  `embed:""`
 	Mail     `embed:""`
 	Older    `embed:""`
+	Insights `embed:""`
 	Log      `embed:""`
 
 	WorkerCapacity int  `help:"Sessions the embedded worker works on at once; 0 for four per processor." default:"0" env:"GANTRY_WORKER_CAPACITY" group:"Worker"`

@@ -41,6 +41,14 @@ func Status(err error) int {
 	return 0
 }
 
+// Detail gives the server's own sentence, empty when there was no answer or none in it.
+func Detail(err error) string {
+	if e, ok := errors.AsType[*StatusError](err); ok {
+		return e.Detail
+	}
+	return ""
+}
+
 // Lost says whether the server no longer honours what the request was made with: the token is unknown, the fence stale, or
 // the session gone. Nothing under that claim can succeed any more.
 func Lost(err error) bool {

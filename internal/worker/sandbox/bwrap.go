@@ -127,6 +127,9 @@ func (w *Workspace) environment(extra []string) ([]string, error) {
 	if w.sb.opts.Net == NetProxy {
 		env = append(env, "NO_PROXY="+ownHosts, "no_proxy="+ownHosts)
 	}
+	if w.sb.opts.Mode == ModeNone { // the sandbox's own /etc/gitconfig says the same
+		env = append(env, "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=include.path", "GIT_CONFIG_VALUE_0="+p.Run+"/"+gitConfig)
+	}
 	for _, e := range extra {
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" || strings.ContainsRune(e, 0) {
 			return nil, fmt.Errorf("sandbox: the variable %q is not NAME=VALUE", name)

@@ -18,7 +18,7 @@ var etcFiles = map[string]string{
 	"nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 	"resolv.conf":   "# The sandbox resolves no names: the proxy does.\n",
 	// Whoever owns a repository that was bound in, it is in the sandbox already: git's check would only keep clones from working.
-	"gitconfig": "[safe]\n\tdirectory = *\n[user]\n\tname = Gantry agent\n\temail = agent@localhost\n[init]\n\tdefaultBranch = main\n",
+	"gitconfig": "[safe]\n\tdirectory = *\n[user]\n\tname = Gantry agent\n\temail = agent@localhost\n[init]\n\tdefaultBranch = main\n[include]\n\tpath = " + insideRun + "/" + gitConfig + "\n",
 }
 
 // etcCopied are files of the machine that hardly ever change; etcBound are those that an update of the machine changes, and that

@@ -21,9 +21,8 @@ import (
 
 // CloneParams name what Clone brings into the workspace.
 type CloneParams struct {
+	// Repository needs Workspace.Credentials when its Credential says so.
 	Repository wire.Repository
-	// Credential is asked once when Repository.Credential says so, with the operation "clone".
-	Credential func(ctx context.Context, op string) (wire.CredentialReply, error)
 	// Progress gets git's lines as they come; may be nil.
 	Progress func(line string)
 	// Limits are the session's, as in Process.
@@ -34,7 +33,7 @@ type CloneParams struct {
 // before the agent does.
 var gitFixed = []string{
 	"-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.symlinks=true", "-c", "core.askPass=",
-	"-c", "credential.helper=", "-c", "credential.useHttpPath=true", "-c", "protocol.allow=never", "-c", "protocol.ext.allow=never",
+	"-c", "credential.helper=", "-c", "protocol.allow=never", "-c", "protocol.ext.allow=never",
 	"-c", "submodule.recurse=false", "-c", "transfer.fsckObjects=false", "-c", "http.followRedirects=initial",
 	"-c", "init.templateDir=", "-c", "gc.auto=0", "-c", "advice.detachedHead=false",
 }
@@ -43,12 +42,18 @@ var gitFixed = []string{
 // same address filled is left alone; whatever else is in it is deleted first.
 func (w *Workspace) Clone(ctx context.Context, p CloneParams) error {
 	r := p.Repository
+	if r.Refused != "" {
+		return errors.New(r.Refused)
+	}
 	rem, err := parseRemote(r)
 	if err != nil {
 		return err
 	}
 	if r.Dir == "" || !filepath.IsLocal(r.Dir) || path.Clean(r.Dir) != r.Dir || slices.Contains(strings.Split(r.Dir, "/"), ".git") {
 		return fmt.Errorf("repository %s: %q is no folder of the working directory", r.Name, r.Dir)
+	}
+	if rem.scheme == "ssh" && !r.Credential {
+		return fmt.Errorf("repository %s: ssh needs a key: list the repository with a git connection that has one", r.Name)
 	}
 	if strings.HasPrefix(r.Branch, "-") {
 		return fmt.Errorf("repository %s: %q is no branch", r.Name, r.Branch)
@@ -65,7 +70,9 @@ func (w *Workspace) Clone(ctx context.Context, p CloneParams) error {
 			rem.url = "file://" + host
 		}
 	}
-	w.Allow(r)
+	if err := w.Allow(r); err != nil {
+		return fmt.Errorf("repository %s: %w", r.Name, err)
+	}
 	if w.cloned(r) {
 		return nil
 	}
@@ -85,15 +92,14 @@ func (w *Workspace) clone(ctx context.Context, p CloneParams, rem remote) error 
 	r := p.Repository
 	args := append([]string{"git"}, gitFixed...)
 	args = append(args, "-c", "protocol."+rem.scheme+".allow=always")
-	env := w.gitEnv(rem)
-	if r.Credential {
-		more, vars, stop, err := w.offer(ctx, p, rem)
-		if err != nil {
-			return err
+	if relayed(r) {
+		// The relays ask again; this one tells a refusal from whatever else git may meet.
+		if _, err := w.askFor(ctx, r.Name, wire.GitClone); err != nil {
+			return fmt.Errorf("repository %s: %w", r.Name, err)
 		}
-		defer stop()
-		args, env = append(args, more...), append(env, vars...)
+		args = append(args, "-c", "protocol.http.allow=always") // to the relay, which https becomes
 	}
+	env := w.gitEnv(rem, relayed(r))
 	args = append(args, "clone", "--progress", "--no-recurse-submodules")
 	if r.Branch != "" {
 		args = append(args, "--branch="+r.Branch)
@@ -124,14 +130,18 @@ func (w *Workspace) clone(ctx context.Context, p CloneParams, rem remote) error 
 	return nil
 }
 
-func (w *Workspace) gitEnv(rem remote) []string {
+func (w *Workspace) gitEnv(rem remote, relayed bool) []string {
+	allowed := rem.scheme
+	if relayed && rem.scheme == "https" {
+		allowed += ":http"
+	}
 	system := "/etc/gitconfig"
 	if w.sb.opts.Mode == ModeNone {
 		system = filepath.Join(w.sb.opts.Root, etcDir, "gitconfig")
 	}
 	return []string{
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=" + system, "GIT_TERMINAL_PROMPT=0", "GIT_LFS_SKIP_SMUDGE=1",
-		"GIT_ALLOW_PROTOCOL=" + rem.scheme, "GIT_SSH_VARIANT=ssh", "GIT_SSH_COMMAND=" + w.sshCommand(),
+		"GIT_ALLOW_PROTOCOL=" + allowed, "GIT_SSH_VARIANT=ssh", "GIT_SSH_COMMAND=" + w.sshCommand(),
 		"NO_PROXY=", "no_proxy=", // a remote is never inside, whatever its address looks like
 	}
 }

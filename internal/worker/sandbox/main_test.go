@@ -27,8 +27,8 @@ func TestMain(m *testing.M) {
 			os.Exit(Init(os.Args[2:]))
 		case "sandbox-connect":
 			os.Exit(Connect(os.Args[2:]))
-		case "git-credential":
-			os.Exit(CredentialHelper(os.Args[2:]))
+		case "git-ssh":
+			os.Exit(GitSSH(os.Args[2:]))
 		case "test-worker":
 			os.Exit(testWorker(os.Args[2]))
 		case "test-umask":

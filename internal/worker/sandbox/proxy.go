@@ -19,12 +19,7 @@ import (
 	"gantry/internal/platform/safehttp"
 )
 
-// Names of the sockets in the run directory.
-const (
-	proxySocket      = "proxy.sock"
-	credentialSocket = "credential.sock"
-	sshAgentSocket   = "ssh-agent.sock"
-)
+const proxySocket = "proxy.sock" // in the run directory
 
 const (
 	proxyConnections = 256              // at once, of one session
@@ -37,6 +32,7 @@ type proxy struct {
 	log     *slog.Logger
 	guard   *safehttp.Guard
 	allowed func(hostport string) bool
+	git     func() *gitRelay // nil without a repository that needs one
 	server  *http.Server
 	plain   *http.Transport
 	ending  context.CancelFunc
@@ -66,6 +62,7 @@ func (w *Workspace) serveProxy() error {
 		log:     w.sb.log.With("session_id", w.id),
 		guard:   w.sb.guard,
 		allowed: w.mayReach,
+		git:     w.currentRelay,
 		plain:   w.sb.guard.Transport(),
 	}
 	p.ctx, p.ending = context.WithCancel(context.Background())
@@ -130,6 +127,10 @@ func (p *proxy) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 func (p *proxy) forward(rw http.ResponseWriter, req *http.Request) {
 	if req.URL.Scheme != "http" || req.URL.Host == "" {
 		p.refuse(rw, req, http.StatusBadRequest, "this is a proxy: name a whole http:// address, or use CONNECT")
+		return
+	}
+	if git := p.git(); git != nil && req.URL.Host == relayHost {
+		git.ServeHTTP(rw, req)
 		return
 	}
 	target := hostPort(req.URL.Host, "80")

@@ -2,8 +2,8 @@
 //
 // Every process of a session runs under bubblewrap in its own mount, pid, user, ipc, uts, cgroup and network namespace, without
 // capabilities, under cgroup limits, with an environment that holds nothing of the worker's. Git is such a program too: clone
-// runs inside. What the outside keeps is a guarded proxy, git credentials and ssh keys, each behind a unix socket that is bound
-// into the sandbox (docs/security.md).
+// runs inside. What the outside keeps is a guarded proxy and, behind it and a socket of their own, relays that add a git credential or
+// an ssh key to what git asks for (docs/security.md).
 //
 // The package is Linux only.
 package sandbox

@@ -48,6 +48,9 @@ type Workspace struct {
 	running map[*Running]struct{}
 	group   cgroupSession // nil until the first process
 	proxy   *proxy        // nil until the first process
+	ask     Ask           // nil until somebody can be asked for credentials
+	relay   *gitRelay     // nil without an https repository that needs a credential
+	ssh     *sshRelay     // nil without an ssh repository that needs one
 	repos   []wire.Repository
 	runDir  *os.File // the run directory, so that socket paths stay short
 }
@@ -149,8 +152,9 @@ func (w *Workspace) Paths() Paths {
 func (w *Workspace) host(name string) string { return filepath.Join(w.dir, name) }
 
 // Allow names the session's repositories: the proxy lets git reach their hosts and ports, and those of this machine are bound
-// read-only into every process that is started from now on. Clone allows its own.
-func (w *Workspace) Allow(repos ...wire.Repository) {
+// read-only into every process that is started from now on. Git is led to the relays for those that need a credential. Clone allows
+// its own.
+func (w *Workspace) Allow(repos ...wire.Repository) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, r := range repos {
@@ -164,6 +168,13 @@ func (w *Workspace) Allow(repos ...wire.Repository) {
 			w.repos = append(w.repos, r)
 		}
 	}
+	return w.writeGitConfig()
+}
+
+func (w *Workspace) currentRelay() *gitRelay {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.relay
 }
 
 func (w *Workspace) repositories() []wire.Repository {
@@ -261,6 +272,12 @@ func (w *Workspace) Close() error {
 	}
 	if w.proxy != nil {
 		w.proxy.close()
+	}
+	if w.relay != nil {
+		w.relay.close()
+	}
+	if w.ssh != nil {
+		w.ssh.close()
 	}
 	if w.group != nil {
 		w.group.remove()
