@@ -16,7 +16,7 @@ import (
 var inner = map[string]func(args []string) int{
 	"sandbox-init":    sandbox.Init,
 	"sandbox-connect": sandbox.Connect,
-	"git-credential":  sandbox.CredentialHelper,
+	"git-ssh":         sandbox.GitSSH,
 	"agent":           innerAgent,
 }
 

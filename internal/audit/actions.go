@@ -63,6 +63,7 @@ const (
 	CreateWorkerKey  Action = "create_worker_key"
 	RevokeWorkerKey  Action = "revoke_worker_key"
 	AddRepository    Action = "add_repository"
+	EnableIndexing   Action = "enable_indexing"
 	RemoveRepository Action = "remove_repository"
 	// A connection of a provider that the contract names has the contract's action, such as create_github_integration.
 	CreateGitConnection Action = "create_git_connection"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -137,6 +138,17 @@ func TestBadFiltersAreNamed(t *testing.T) {
 	list(t, d, audit.ListParams{TimeAfter: at(0), TimeBefore: at(100)})
 	_, err := audit.New(d).List(t.Context(), access.As("test", access.ManageOrganizations), audit.ListParams{Action: "made_up"})
 	require.True(t, fault.Is(err, fault.Forbidden), "the permission comes first: %v", err)
+}
+
+func TestEveryActionThatIsWrittenIsKnown(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("actions.go")
+	require.NoError(t, err)
+	written := regexp.MustCompile(`Action\s+= "([a-z_]+)"`).FindAllStringSubmatch(string(text), -1)
+	require.Greater(t, len(written), 30)
+	for _, w := range written {
+		require.True(t, audit.Known(audit.Action(w[1])), w[1])
+	}
 }
 
 func TestEveryActionOfTheContractIsKnown(t *testing.T) {

@@ -53,7 +53,7 @@ var contractActions = []Action{
 
 // ownActions are the names of decisions for which the contract has none.
 var ownActions = []Action{
-	CreateWorkerKey, RevokeWorkerKey, AddRepository, RemoveRepository, AddAgent, UpdateAgent, RemoveAgent, CreateOutpost,
+	CreateWorkerKey, RevokeWorkerKey, EnableIndexing, AddRepository, RemoveRepository, AddAgent, UpdateAgent, RemoveAgent, CreateOutpost,
 	DeleteOutpost, DrainHypervisor, RegisterIdpGroup, UnregisterIdpGroup, SyncIdpGroups,
 	CreateSchedule, UpdateSchedule, DeleteSchedule, RotateKeeper, ReleaseSecrets, CreateGitConnection, UpdateGitConnection,
 	DeleteGitConnection,

@@ -38,9 +38,15 @@ func eachLedger(t *testing.T, f func(t *testing.T, l *ledger)) {
 // write makes n entries whose times go backwards: the seal's order is its own.
 func (l *ledger) write(t *testing.T, n int) {
 	t.Helper()
-	for i := range n {
-		record(t, l.db, auditor, int64(1000-i), audit.Entry{Action: audit.CreateSession, OrgID: "org-1", Data: map[string]any{"n": i}})
-	}
+	require.NoError(t, l.db.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+		for i := range n {
+			err := audit.RecordTx(ctx, tx, auditor, int64(1000-i), audit.Entry{Action: audit.CreateSession, OrgID: "org-1", Data: map[string]any{"n": i}})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }
 
 func (l *ledger) exec(t *testing.T, query string, args ...any) {
@@ -106,7 +112,7 @@ const forged = `INSERT INTO audit_entries (audit_log_id, created_at, action, dat
 
 func TestWhoeverRewritesTheTableIsFound(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
+	cases := map[string]struct {
 		do     func(t *testing.T, l *ledger)
 		kind   audit.FindingKind
 		number int64
@@ -178,32 +184,46 @@ func TestWhoeverRewritesTheTableIsFound(t *testing.T) {
 		"a head that is gone": {func(t *testing.T, l *ledger) {
 			l.exec(t, `DELETE FROM audit_head`)
 		}, audit.CutOff, 0, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			eachLedger(t, func(t *testing.T, l *ledger) {
-				l.write(t, 20)
-				l.head(t)
-				require.Empty(t, l.verify(t, audit.Anchor{}).Findings)
-				c.do(t, l)
-				r := l.verify(t, audit.Anchor{})
-				require.Equal(t, r.Wrong, len(r.Findings))
-				var found *audit.Finding
-				for _, f := range r.Findings {
-					if f.Kind == c.kind && f.Number == c.number {
-						found = &f
-					}
-				}
-				require.NotNil(t, found, "%+v", r.Findings)
-				if c.id != "" {
-					require.Equal(t, c.id, found.ID)
-				}
-				if c.kind == audit.Missing && c.number == 7 {
-					require.Len(t, r.Findings, 1, "the rest is as it was: %+v", r.Findings)
-				}
-			})
-		})
 	}
+	eachLedger(t, func(t *testing.T, l *ledger) {
+		for name, c := range cases {
+			l.anew(t)
+			l.write(t, 20)
+			l.head(t)
+			require.Empty(t, l.verify(t, audit.Anchor{}).Findings, name)
+			c.do(t, l)
+			r := l.verify(t, audit.Anchor{})
+			require.Len(t, r.Findings, r.Wrong, name)
+			var found *audit.Finding
+			for _, f := range r.Findings {
+				if f.Kind == c.kind && f.Number == c.number {
+					found = &f
+				}
+			}
+			require.NotNil(t, found, "%s: %+v", name, r.Findings)
+			if c.id != "" {
+				require.Equal(t, c.id, found.ID, name)
+			}
+			if c.kind == audit.Missing && c.number == 7 {
+				require.Len(t, r.Findings, 1, "%s: the rest is as it was: %+v", name, r.Findings)
+			}
+		}
+	})
+}
+
+// anew empties the table and the seal.
+func (l *ledger) anew(t *testing.T) {
+	t.Helper()
+	require.NoError(t, l.db.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+		for _, q := range []string{
+			`DELETE FROM audit_entries`, `DELETE FROM audit_head`, `INSERT INTO audit_head (id, number, sealed_at) VALUES (1, 0, 0)`,
+		} {
+			if _, err := db.Exec(ctx, tx, q); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }
 
 func TestOnlyAnAnchorFindsAnEndThatWasCutOffWithTheHeadTurnedBack(t *testing.T) {

@@ -81,7 +81,7 @@ func (r *rules) prompt() *SuggestedPrompt {
 		p.feedback("The prompt is short", fmt.Sprintf("It has %s, and %s had to follow. Name the goal, the place and how to check the result.",
 			times(words, "word"), times(int(r.t.s.UserMessages-1), "message")), r.t.prompt, "")
 	}
-	if len(p.Feedback) == 0 {
+	if len(p.Feedback) == 0 || p.Original == "" {
 		return nil
 	}
 	p.Suggested = p.Original

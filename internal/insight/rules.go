@@ -328,6 +328,13 @@ func classified(t *tale) *Classification {
 			}
 		}
 	}
-	out.Languages, out.Tools = slices.Sorted(maps.Keys(found)), slices.Sorted(maps.Keys(ran))
+	out.Languages, out.Tools = few(found), few(ran)
 	return out
+}
+
+// few lists a set in order, never nil and not too much of it.
+func few(set map[string]bool) []string {
+	out := slices.AppendSeq([]string{}, maps.Keys(set))
+	slices.Sort(out)
+	return out[:min(len(out), maxItems)]
 }

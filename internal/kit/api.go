@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 )
 
 // Version describes one API version to NewAPI.
@@ -32,9 +31,9 @@ type Version struct {
 	Authenticator Authenticator
 }
 
-// API is one API version: a huma API whose operations were registered with Register.
+// API is one API version, whose operations were registered with Register.
 type API struct {
-	huma.API
+	doc        *huma.OpenAPI
 	kit        *Kit
 	auth       Authenticator
 	form       Form
@@ -42,7 +41,6 @@ type API struct {
 	rewrite    func(string) string
 	deprecated time.Time
 	operations []*operation
-	opener     *opener
 	opening    sync.Mutex
 }
 
@@ -51,19 +49,15 @@ type API struct {
 func NewAPI(k *Kit, v Version) *API {
 	cfg := huma.DefaultConfig(v.Title, v.Version)
 	cfg.Info.Description = v.Description
-	// No $schema member, no Link header, no routes of huma's own: answers are exactly the contract's.
+	// Only the document is huma's: no routes, no hooks.
 	cfg.SchemasPath, cfg.OpenAPIPath, cfg.DocsPath, cfg.CreateHooks, cfg.Transformers = "", "", "", nil, nil
 	cfg.AllowAdditionalPropertiesByDefault = true
-	format := huma.Format{Marshal: marshal, Unmarshal: unmarshal}
-	cfg.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
 	a := &API{
-		opener: &opener{Adapter: humachi.NewAdapter(k.mux)}, kit: k, auth: v.Authenticator, form: v.Form, prefixes: v.Prefixes,
+		doc: huma.NewAPI(cfg, nil).OpenAPI(), kit: k, auth: v.Authenticator, form: v.Form, prefixes: v.Prefixes,
 		rewrite: v.Rewrite, deprecated: v.Deprecated,
 	}
-	a.API = huma.NewAPI(cfg, a.opener)
-	components := a.API.OpenAPI().Components
-	components.Schemas = &schemas{Registry: components.Schemas}
+	a.doc.Components.Schemas = &registry{Registry: a.doc.Components.Schemas}
 	if a.auth == nil {
 		a.auth = k.o.Authenticator
 	}
@@ -218,7 +212,7 @@ func (a *API) errorResponses(op *operation, into map[string]*huma.Response) {
 		case a.form != Problem:
 			t = reflect.TypeFor[ErrorDetail]()
 		}
-		schema := a.API.OpenAPI().Components.Schemas.Schema(t, true, "")
+		schema := a.schemas().Schema(t, true, "")
 		into[code] = &huma.Response{Description: texts[i], Content: map[string]*huma.MediaType{a.form.contentType(): {Schema: schema}}}
 	}
 }

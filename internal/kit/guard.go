@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 
 	"gantry/internal/access"
 	"gantry/internal/platform/clock"
@@ -16,9 +15,7 @@ import (
 )
 
 // guard stands before an operation's input: 401, 429, 403, then what makes the request readable (contract/behaviour.md §19.1).
-func (o *operation) guard(ctx huma.Context, next func(huma.Context)) {
-	r, w := humachi.Unwrap(ctx)
-	c := callOf(r.Context())
+func (o *operation) guard(c *call, w http.ResponseWriter, r *http.Request, next func()) {
 	c.op = o
 	if !o.api.deprecated.IsZero() {
 		o.deprecate(r, w.Header())
@@ -50,12 +47,12 @@ func (o *operation) guard(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	if o.decl.Creates && k.idem != nil && r.Header.Get(idempotencyHeader) != "" {
-		if err := k.idem.run(c, r, func() { next(ctx) }); err != nil {
+		if err := k.idem.run(c, r, next); err != nil {
 			o.refuse(c, w, err)
 		}
 		return
 	}
-	next(ctx)
+	next()
 }
 
 func (o *operation) refuse(c *call, w http.ResponseWriter, err error) {

@@ -6,49 +6,63 @@ import (
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 )
 
-// lazily is how an operation comes into being: at the start of a server it is a declaration and a route. What huma makes of it, the
+// lazily is how an operation comes into being: at the start of a server it is a declaration and a route. What its types mean, the
 // schemas of its input and output above all, is made with its first request, or when somebody wants the document. A server starts in
 // a fraction of the time, and keeps nothing of operations that nobody calls.
 type lazily struct {
-	once     sync.Once
-	register func() // hands the operation to huma, which hands its handler to opener
-	serve    func(huma.Context)
-	spec     *huma.Operation
-}
-
-// opener is what huma takes for the router: it gives the handler to the operation that is being opened. The router has that already.
-type opener struct {
-	huma.Adapter
-	at *operation
-}
-
-func (a *opener) Handle(spec *huma.Operation, serve func(huma.Context)) {
-	a.at.spec, a.at.serve = spec, serve
+	once  sync.Once
+	types [2]reflect.Type       // of input and output
+	last  func(*huma.Operation) // a last word on the description
+	spec  *huma.Operation
+	in    *input
+	out   *output
 }
 
 // mount routes an operation.
-func (a *API) mount(o *operation, register func()) *operation {
-	o.register = register
+func (a *API) mount(o *operation, spec *huma.Operation) *operation {
+	o.spec = spec
 	a.operations = append(a.operations, o)
-	a.kit.mux.MethodFunc(o.method, o.path, func(w http.ResponseWriter, r *http.Request) {
-		o.open()
-		o.serve(humachi.NewContext(o.spec, r, w))
-	})
+	a.kit.mux.MethodFunc(o.method, o.path, o.serve)
 	return o
 }
 
-// open makes the operation unless that was done. One of an API is made at a time: they share its document.
+// open describes the operation unless that was done. One of an API is described at a time: they share its document.
 func (o *operation) open() {
 	o.once.Do(func() {
-		o.api.opening.Lock()
-		defer o.api.opening.Unlock()
-		o.api.opener.at = o
-		o.register()
-		o.register = nil
-		o.api.adopt(o)
+		a := o.api
+		a.opening.Lock()
+		defer a.opening.Unlock()
+		o.last(o.spec)
+		o.describe(o.spec)
+		o.in = a.describeInput(o.spec, o.types[0])
+		o.out = a.describeOutput(o.spec, o.types[1])
+		o.adopt(o.spec)
+		a.doc.AddOperation(o.spec)
+	})
+}
+
+// serve answers a request: the guard lets it in, its input is read, the handler acts, its output is written.
+func (o *operation) serve(w http.ResponseWriter, r *http.Request) {
+	o.open()
+	c := callOf(r.Context())
+	o.guard(c, w, r, func() {
+		given, err := o.read(w, r)
+		if err == nil {
+			err = o.before(c)
+		}
+		if err == nil {
+			given, err = o.act(c, given)
+		}
+		switch {
+		case err != nil:
+			o.refuse(c, w, err)
+		case given == nil:
+			w.WriteHeader(o.out.ok)
+		default:
+			o.answer(c, w, given)
+		}
 	})
 }
 
@@ -57,34 +71,39 @@ func (a *API) OpenAPI() *huma.OpenAPI {
 	for _, o := range a.operations {
 		o.open()
 	}
-	return a.API.OpenAPI()
+	return a.doc
 }
 
-// schemas makes huma's registry safe for requests that look schemas up while an operation is opened.
-type schemas struct {
+// schemas is the registry of the document's schemas.
+func (a *API) schemas() huma.Registry { return a.doc.Components.Schemas }
+
+// registry makes huma's safe for requests that look schemas up while an operation is described.
+type registry struct {
 	huma.Registry
 	mu sync.RWMutex
 }
 
-func (s *schemas) Schema(t reflect.Type, allowRef bool, hint string) *huma.Schema {
+func (s *registry) Schema(t reflect.Type, allowRef bool, hint string) *huma.Schema {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.Registry.Schema(t, allowRef, hint)
 }
 
-func (s *schemas) SchemaFromRef(ref string) *huma.Schema {
+func (s *registry) SchemaFromRef(ref string) *huma.Schema {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.Registry.SchemaFromRef(ref)
 }
 
-func (s *schemas) TypeFromRef(ref string) reflect.Type {
+func (s *registry) TypeFromRef(ref string) reflect.Type {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.Registry.TypeFromRef(ref)
 }
 
-// MarshalJSON is the document's list of schemas. Nothing may be opened meanwhile.
-func (s *schemas) MarshalJSON() ([]byte, error) {
+// MarshalJSON is the document's list of schemas.
+func (s *registry) MarshalJSON() ([]byte, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	return s.Registry.(interface{ MarshalJSON() ([]byte, error) }).MarshalJSON()
 }

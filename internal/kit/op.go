@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -73,6 +74,7 @@ type operation struct {
 	org     OrgFrom
 	maxBody int64
 	query   queryDecl
+	act     func(c *call, in any) (any, error)
 	either  bool // answers a page or a stream, by the Accept header
 	multi   bool
 
@@ -88,27 +90,22 @@ func Register[I, O any](a *API, op Op, handler func(ctx context.Context, s acces
 	register(a, op, func(*huma.Operation) {}, handler)
 }
 
-// register is Register with a last word on the description, when huma is about to see it.
+// register is Register with a last word on the description.
 func register[I, O any](
 	a *API, op Op, describe func(*huma.Operation), handler func(ctx context.Context, s access.Subject, in *I) (*O, error),
 ) *operation {
 	o := a.declare(&op)
-	act := func(ctx context.Context, in *I) (*O, error) {
-		c := callOf(ctx)
-		if err := o.before(c); err != nil {
-			return nil, a.kit.toError(c, a.form, err)
+	o.types = [2]reflect.Type{reflect.TypeFor[I](), reflect.TypeFor[O]()}
+	o.last = describe
+	// Only this much is made anew for every operation's types.
+	o.act = func(c *call, in any) (any, error) {
+		out, err := handler(c, c.subject, in.(*I))
+		if out == nil {
+			return nil, err
 		}
-		out, err := handler(ctx, c.subject, in)
-		if err != nil {
-			return nil, a.kit.toError(c, a.form, err)
-		}
-		return out, nil
+		return out, err
 	}
-	return a.mount(o, func() {
-		describe(&op.Operation)
-		o.describe(&op.Operation)
-		huma.Register(a.API, op.Operation, act)
-	})
+	return a.mount(o, &op.Operation)
 }
 
 // declare checks a declaration.
@@ -146,9 +143,6 @@ func (a *API) declare(op *Op) *operation {
 // describe writes the declaration into the huma operation.
 func (o *operation) describe(h *huma.Operation) {
 	a, op := o.api, &o.decl
-	metadata := map[string]any{formKey: a.form}
-	maps.Copy(metadata, h.Metadata)
-	h.Metadata = metadata
 	extensions := map[string]any{"x-permission": o.names(), "x-credential": o.credentials()}
 	if op.Admin {
 		extensions["x-role"] = access.RoleEnterpriseAdmin
@@ -176,19 +170,11 @@ func (o *operation) describe(h *huma.Operation) {
 			Description: "Makes a repeated request answer like the first instead of acting again, for a day.",
 		})
 	}
-	h.Middlewares = append(huma.Middlewares{o.guard}, h.Middlewares...)
 }
 
-// adopt takes from the document what only huma knew: the declared query parameters and the kind of body.
-func (a *API) adopt(o *operation) {
-	h := OperationOf(a.API.OpenAPI().Paths[o.path], o.method)
-	if h == nil {
-		panic("kit: " + o.method + " " + o.path + " is missing in the document")
-	}
+// adopt takes from the description what a request needs of it: the declared query parameters and the kind of body.
+func (o *operation) adopt(h *huma.Operation) {
 	o.query = declareQuery(o.method+" "+o.path, h)
-	if h.RequestBody != nil && h.RequestBody.Content["multipart/form-data"] != nil {
-		o.multi = true
-	}
 	if name := o.decl.Upload; name != "" {
 		o.multi = true
 		h.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"multipart/form-data": {Schema: &huma.Schema{

@@ -10,7 +10,7 @@ import (
 
 // Shape gives the schema of a wire type, registered in the API's document.
 func Shape[T any](a *API) *huma.Schema {
-	return a.API.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
+	return a.schemas().Schema(reflect.TypeFor[T](), true, "")
 }
 
 // OneOf describes an answer of one of several shapes, told apart by a member.

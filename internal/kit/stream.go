@@ -94,7 +94,7 @@ func RegisterChoice[I, T any](a *API, op Op, wants func(in *I) bool,
 	open func(ctx context.Context, s access.Subject, in *I) (StreamFunc, error),
 ) {
 	describe := func(h *huma.Operation) {
-		schema := a.API.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, h.OperationID+"Response")
+		schema := a.schemas().Schema(reflect.TypeFor[T](), true, h.OperationID+"Response")
 		h.Responses = withContent(h.Responses, map[string]*huma.MediaType{
 			"application/json": {Schema: schema}, eventStream: {Schema: &huma.Schema{Type: huma.TypeString}},
 		})

@@ -10,28 +10,14 @@ import (
 	"gantry/internal/platform/fault"
 )
 
-// formKey finds the version's form in an operation's metadata: huma's constructors of errors are process globals.
-const formKey = "kit.form"
+func init() { huma.DefaultArrayNullable = false }
 
-func init() {
-	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
-		return translate(nil, status, msg, errs)
-	}
-	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
-		return translate(ctx, status, msg, errs)
-	}
-	huma.DefaultArrayNullable = false
-}
+// unreadBody is what translate is told of a body that broke off.
+const unreadBody = "cannot read request body"
 
-// translate turns huma's refusals of a request into ours: a wrong request is 422 and names the field.
-func translate(ctx huma.Context, status int, msg string, errs []error) *Error {
+// translate turns what is wrong with a request into its refusal: a wrong request is 422 and names the field.
+func translate(status int, msg string, errs []error) *Error {
 	e := &Error{status: status, detail: msg}
-	if ctx != nil {
-		if op := ctx.Operation(); op != nil {
-			e.form, _ = op.Metadata[formKey].(Form)
-		}
-		e.instance = callOf(ctx.Context()).path
-	}
 	for _, err := range errs {
 		var f *fault.Error
 		if errors.As(err, &f) && f.Kind == fault.Invalid {
@@ -53,7 +39,7 @@ func translate(ctx huma.Context, status int, msg string, errs []error) *Error {
 	case http.StatusRequestEntityTooLarge:
 		e.detail = strings.Replace(msg, " limit=", ": the limit is ", 1)
 	case http.StatusInternalServerError:
-		if msg == "cannot read request body" {
+		if msg == unreadBody {
 			e.status, e.detail = http.StatusBadRequest, "the request body could not be read"
 		} else {
 			e.detail = "internal error"

@@ -33,6 +33,8 @@ type GroupRoleParams struct {
 	OrgID  string
 	Group  string
 	RoleID string
+	// FirstAnywhere lets a group's first role be in an organization: v2 knows no other roles of groups.
+	FirstAnywhere bool
 }
 
 // checkGroupNames gives the names once each, in their order.

@@ -290,3 +290,18 @@ func (s *Service) CountPeople(ctx context.Context, orgIDs []string) (map[string]
 	}, `SELECT a.org_id, COUNT(*), COUNT(*) FILTER (WHERE a.role_id = `+admin+`) FROM role_assignments a`+w.SQL()+` GROUP BY a.org_id`, w.Args()...)
 	return out, err
 }
+
+// GroupsWithRoles gives one page of all registered groups by name, with all their roles; it counts them when the request asks. It needs
+// ViewAccountMembership or ManageAccountMembership.
+func (s *Service) GroupsWithRoles(ctx context.Context, sub access.Subject, r page.Request) (page.Page[Group], error) {
+	p, err := s.RegisteredGroups(ctx, sub, r)
+	if err != nil {
+		return p, err
+	}
+	if err := fillGroupRoles(ctx, s.db.Reader(), p.Items); err != nil || !r.Total {
+		return p, err
+	}
+	n, err := db.One(ctx, s.db.Reader(), db.Int, `SELECT COUNT(*) FROM idp_groups`)
+	p.Total = &n
+	return p, err
+}

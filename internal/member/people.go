@@ -34,6 +34,8 @@ type Person struct {
 	CreatedAt  time.Time
 	Roles      []RoleAssignment
 	GroupRoles []GroupRole
+	// New says that Invite has just made them a member.
+	New bool
 }
 
 // GroupRole is a role that a person holds because they are in a group.

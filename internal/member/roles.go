@@ -79,9 +79,9 @@ func (s *Service) changeRole(ctx context.Context, sub access.Subject, p RolePara
 		if err := write(ctx, tx, at); err != nil {
 			return err
 		}
-		return audit.RecordTx(ctx, tx, sub, at, audit.Entry{Action: audit.AssignServiceUserRole, OrgID: p.OrgID, Data: map[string]any{
-			"target_service_user_id": u.ID, "target_service_user_name": u.Name, "role_id": role.ID, "role_name": role.Name,
-		}})
+		data := map[string]any{"target_service_user_id": u.ID, "target_service_user_name": u.Name}
+		withRole(data, role)
+		return audit.RecordTx(ctx, tx, sub, at, audit.Entry{Action: audit.AssignServiceUserRole, OrgID: p.OrgID, Data: data})
 	})
 }
 
@@ -103,10 +103,13 @@ func (s *Service) RemoveRole(ctx context.Context, sub access.Subject, orgID, ser
 		if n == 0 {
 			return fault.New(fault.NotFound, "the service user has no role there")
 		}
-		return audit.RecordTx(ctx, tx, sub, at, audit.Entry{
-			Action: audit.RemoveServiceUserRole, OrgID: orgID,
-			Data: map[string]any{"target_service_user_id": u.ID, "target_service_user_name": u.Name},
-		})
+		data := map[string]any{"target_service_user_id": u.ID, "target_service_user_name": u.Name}
+		for _, a := range u.Roles {
+			if a.OrgID == orgID {
+				withRole(data, a.Role)
+			}
+		}
+		return audit.RecordTx(ctx, tx, sub, at, audit.Entry{Action: audit.RemoveServiceUserRole, OrgID: orgID, Data: data})
 	})
 }
 

@@ -186,11 +186,17 @@ func (s *Service) withRole(ctx context.Context, roleID string, change func(ctx c
 }
 
 func recordRoleTx(ctx context.Context, tx *db.Tx, sub access.Subject, at int64, action audit.Action, r access.Role, old *access.Role) error {
-	data := map[string]any{"role_id": r.ID, "role_name": r.Name, "role_type": r.Scope, "permissions": r.Permissions.Names()}
+	data := map[string]any{"role_type": r.Scope, "permissions": r.Permissions.Names()}
+	withRole(data, r)
 	if old != nil {
 		data["previous_role_name"], data["previous_permissions"] = old.Name, old.Permissions.Names()
 	}
 	return audit.RecordTx(ctx, tx, sub, at, audit.Entry{Action: action, Data: data})
+}
+
+// withRole names a role in an audit entry; roles is the older versions' list (contract/behaviour.md §5.5).
+func withRole(data map[string]any, r access.Role) {
+	data["role_id"], data["role_name"], data["roles"] = r.ID, r.Name, []string{r.ID}
 }
 
 // use says how many hold a role, each counted once however often.

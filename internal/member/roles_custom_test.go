@@ -216,7 +216,7 @@ func TestChangesOfRolesAreAudited(t *testing.T) {
 		require.Equal(t, []audit.Action{audit.CreateRole, audit.UpdateRole, audit.DeleteRole}, h.actions(t, "")[before:])
 		logs, err := h.audit.List(ctx, h.admin, audit.ListParams{Action: audit.UpdateRole, Page: page.Request{First: 1}})
 		require.NoError(t, err)
-		require.JSONEq(t, `{"role_id":"`+r.ID+`","role_name":"renamed","role_type":"org","permissions":["ViewOrgSessions","UseDevinSessions"],
+		require.JSONEq(t, `{"role_id":"`+r.ID+`","roles":["`+r.ID+`"],"role_name":"renamed","role_type":"org","permissions":["ViewOrgSessions","UseDevinSessions"],
 			"previous_role_name":"custom","previous_permissions":["ViewOrgSessions"]}`, string(logs.Items[0].Data))
 	})
 }

@@ -60,7 +60,7 @@ func (s *Service) insertTx(ctx context.Context, tx *db.Tx, sub access.Subject, u
 	}
 	data := map[string]any{"target_service_user_id": u.ID, "target_service_user_name": u.Name}
 	for _, a := range u.Roles {
-		data["role_id"] = a.Role.ID
+		withRole(data, a.Role)
 	}
 	if err := audit.RecordTx(ctx, tx, sub, at, audit.Entry{Action: audit.CreateServiceUser, OrgID: u.OrgID, Data: data}); err != nil {
 		return err

@@ -44,7 +44,7 @@ func (s *Service) RegisterGroups(ctx context.Context, sub access.Subject, names 
 func recordGroupTx(ctx context.Context, tx *db.Tx, sub access.Subject, at int64, action audit.Action, orgID, group string, role *access.Role) error {
 	data := map[string]any{"target_group_name": group}
 	if role != nil {
-		data["role_id"], data["role_name"] = role.ID, role.Name
+		withRole(data, *role)
 	}
 	return audit.RecordTx(ctx, tx, sub, at, audit.Entry{Action: action, OrgID: orgID, Data: data})
 }
@@ -150,7 +150,7 @@ func (s *Service) AssignGroupRole(ctx context.Context, sub access.Subject, p Gro
 		if _, ok := g.roleIn(p.OrgID); ok {
 			return errGroupHasRole
 		}
-		if p.OrgID != "" && len(g.Roles) == 0 {
+		if p.OrgID != "" && len(g.Roles) == 0 && !p.FirstAnywhere {
 			return errGroupWithoutRole
 		}
 		return insertGroupRole(ctx, tx, p, at)

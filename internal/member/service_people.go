@@ -66,7 +66,7 @@ func knownPeople(ctx context.Context, tx *db.Tx, keys []string) (map[string]Pers
 func (s *Service) admitTx(ctx context.Context, tx *db.Tx, sub access.Subject, role access.Role, p Person, email string) (Person, error) {
 	at := s.db.Clock().Millis()
 	if p.ID == "" {
-		p = Person{ID: id.New(id.User), Email: email, CreatedAt: db.Time(at)}
+		p = Person{ID: id.New(id.User), Email: email, CreatedAt: db.Time(at), New: true}
 		free, err := insertPerson(ctx, tx, p, emailKey(email))
 		if err != nil {
 			return p, err
@@ -98,7 +98,7 @@ func (s *Service) admitTx(ctx context.Context, tx *db.Tx, sub access.Subject, ro
 func recordPersonTx(ctx context.Context, tx *db.Tx, sub access.Subject, at int64, action audit.Action, orgID string, p Person, role *access.Role) error {
 	data := map[string]any{"target_user_id": p.ID, "target_user_email": p.Email}
 	if role != nil {
-		data["role_id"], data["role_name"] = role.ID, role.Name
+		withRole(data, *role)
 	}
 	return audit.RecordTx(ctx, tx, sub, at, audit.Entry{Action: action, OrgID: orgID, Data: data})
 }
@@ -147,7 +147,16 @@ func seenIn(orgID string, p page.Page[Person]) page.Page[Person] {
 
 func (s *Service) directPeople(ctx context.Context, p PeopleParams) (page.Page[Person], error) {
 	query, args := peopleQuery(p)
-	return s.pageOfPeople(ctx, p, query, args, peoplePosition(p.OrgID), fillDirect)
+	out, err := s.pageOfPeople(ctx, p, query, args, peoplePosition(p.OrgID), fillDirect)
+	if err != nil || !p.Page.Total {
+		return out, err
+	}
+	n := int64(len(out.Items))
+	if p.Email == "" {
+		n, err = countPeople(ctx, s.db.Reader(), p)
+	}
+	out.Total = &n
+	return out, err
 }
 
 func (s *Service) idpPeople(ctx context.Context, p PeopleParams) (page.Page[Person], error) {

@@ -49,7 +49,7 @@ func groupsQuery(r page.Request) (string, []any) {
 		w.Add("i.idp_group_name > ?", r.After...)
 	}
 	where := w.SQL()
-	limit := w.Number("LIMIT ?", r.Limit())
+	limit := w.Limit(r.Limit(), r.Skip)
 	return `SELECT ` + groupColumns + ` FROM idp_groups i` + where + ` ORDER BY i.idp_group_name ` + limit, w.Args()
 }
 

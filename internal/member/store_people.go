@@ -90,8 +90,16 @@ func peopleQuery(p PeopleParams) (string, []any) {
 		w.Add(after, p.Page.After...)
 	}
 	where := w.SQL()
-	limit := w.Number("LIMIT ?", p.Page.Limit())
+	limit := w.Limit(p.Page.Limit(), p.Page.Skip)
 	return `SELECT ` + personColumns + ` FROM ` + from + where + ` ORDER BY ` + order + ` ` + limit, w.Args()
+}
+
+// countPeople says how long the list of peopleQuery is.
+func countPeople(ctx context.Context, q db.Querier, p PeopleParams) (int64, error) {
+	if p.OrgID == "" {
+		return db.One(ctx, q, db.Int, `SELECT COUNT(*) FROM users WHERE deleted_at IS NULL`)
+	}
+	return db.One(ctx, q, db.Int, `SELECT COUNT(*) FROM role_assignments WHERE org_id = $1 AND principal_kind = '`+kindPerson+`'`, p.OrgID)
 }
 
 // addressQuery finds the one member with an address, in an organization only if they hold a direct role there.

@@ -178,3 +178,25 @@ func months(start, end time.Time) (from, to time.Time) {
 	}
 	return from, Monthly.start(end)
 }
+
+// PersonTotals is what a person did since they came.
+type PersonTotals struct{ Sessions, Searches int64 }
+
+// PeopleTotals gives what people did in all organizations. It authorises nobody: who may read a member may read it.
+func (v *Service) PeopleTotals(ctx context.Context, userIDs []string) (map[string]PersonTotals, error) {
+	out := make(map[string]PersonTotals, len(userIDs))
+	if len(userIDs) == 0 {
+		return out, nil
+	}
+	var w db.Where
+	w.Add("org_id = '' AND period = 'ever' AND began = 0")
+	w.In("user_id", userIDs)
+	_, err := db.All(ctx, v.db.Reader(), func(r db.Scanner) (struct{}, error) {
+		var id string
+		var t PersonTotals
+		err := r.Scan(&id, &t.Sessions, &t.Searches)
+		out[id] = t
+		return struct{}{}, err
+	}, `SELECT user_id, sessions, searches FROM metric_people`+w.SQL(), w.Args()...)
+	return out, err
+}

@@ -54,7 +54,6 @@ func (g *Ground) open(ctx context.Context, s *config.Storage, c clock.Clock) err
 	if err = g.Keeper.Attach(ctx, g.DB); err != nil {
 		return err
 	}
-	g.DB.SignWith(g.Keeper.Derive("signed rows"))
 	g.Blobs, err = blob.Open(ctx, s.Blobs, s.Data)
 	return err
 }

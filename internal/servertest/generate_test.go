@@ -99,9 +99,11 @@ func bodyOf(o *servertest.Operation) (string, object) {
 
 // hints are values of members whose schema doesn't say what the server asks of them.
 var hints = object{
+	"value": "W10=", "frequency": "0 9 * * *", "scheduled_at": "2099-01-01T00:00:00Z",
+	"start_date": "2026-01-01", "end_date": "2026-02-01",
 	"ip_ranges": []any{"0.0.0.0/0", "::/0"},
 	"emails":    []any{"new@example.com"}, "enterprise_role_id": "account_member",
-	"url": "https://git.example.com/a/b.git", "expires_at": 4102444800, "new_key_expires_at": 4102444800}
+	"url": "https://git.example.com/a/b.git", "macro": "!some-text", "expires_at": 4102444800, "new_key_expires_at": 4102444800}
 
 // value makes a value that fits a schema: required members only, unless every one is asked for.
 func value(o *servertest.Operation, s object, every bool) any {
@@ -173,6 +175,9 @@ func valid(t testing.TB, o *servertest.Operation, org string) *call {
 	for _, p := range params(o, "query") {
 		if p.required {
 			c.query.Set(p.name, fmt.Sprint(value(o, p.schema, false)))
+		}
+		if hint, ok := hints[p.name]; ok && p.required {
+			c.query.Set(p.name, fmt.Sprint(hint))
 		}
 		if p.name == "outpost" {
 			c.query.Set(p.name, fleet.DefaultOutpost)

@@ -52,7 +52,7 @@ func (n *neighbour) draw(t *rapid.T, tb testing.TB) (c *call, key string, foreig
 		own := map[string][]string{
 			"org_id": {n.me.org}, "devin_id": n.me.sessions, "session_id": n.me.sessions, "uuid": n.me.attachments, "attachment_id": n.me.attachments,
 			"note_id": {n.me.note}, "folder_id": {n.me.folder}, "playbook_id": {n.me.manual},
-			"user_id": {n.me.person}, "service_user_id": {n.me.robot},
+			"user_id": {n.me.person}, "service_user_id": {n.me.robot}, "secret_id": {n.me.secret}, "schedule_id": {n.me.schedule},
 		}[p]
 		if own == nil || p == "outpost_id" {
 			continue

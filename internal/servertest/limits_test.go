@@ -78,6 +78,8 @@ func TestLimitsOverTheWire(t *testing.T) {
 			{beta, `{}`, `{"cloud_agent":{"cycle_acu_limit":7}}`},
 			{beta, `{"local_agent":{"cycle_acu_limit":0}}`, `{"cloud_agent":{"cycle_acu_limit":7},"local_agent":{"cycle_acu_limit":0}}`},
 			{beta, `{"cloud_agent":null}`, `{"local_agent":{"cycle_acu_limit":0}}`},
+			{beta, `{"cloud_agent":{"cycle_acu_limit":8}}`, `{"cloud_agent":{"cycle_acu_limit":8},"local_agent":{"cycle_acu_limit":0}}`},
+			{beta, `{"cloud_agent":{"cycle_acu_limit":null}}`, `{"local_agent":{"cycle_acu_limit":0}}`},
 			{users + "consumption/acu-limits", `{}`, `{}`},
 			{users + "consumption/acu-limits", `{"local_agent":{"cycle_acu_limit":5}}`, `{"local_agent":{"cycle_acu_limit":5}}`},
 			{users + "consumption/acu-limits", `{"local_agent":null}`, `{}`},
@@ -95,7 +97,7 @@ func TestLimitsOverTheWire(t *testing.T) {
 		}
 		require.JSONEq(t, `{}`, asked(t, s, http.StatusOK, http.MethodGet, beta, ""))
 		for path, body := range map[string]string{
-			devin + "/organizations/" + s.Org: `{"cycle_acu_limit":-1}`, beta: `{"cloud_agent":{"cycle_acu_limit":null}}`,
+			devin + "/organizations/" + s.Org: `{"cycle_acu_limit":-1}`, beta: `{"cloud_agent":{}}`,
 			users + user + "/consumption/acu-limits": `{"local_agent":{"billing_org_id":"org-x"}}`,
 		} {
 			method := http.MethodPatch
@@ -111,7 +113,7 @@ func TestLimitsOverTheWire(t *testing.T) {
 		set := `{"groups":{"g":{"org_ids":["` + s.Org + `"],"max_cycle_acus":0},"h":{"org_ids":[],"max_cycle_acus":null}}}`
 		require.JSONEq(t, set, asked(t, s, http.StatusOK, http.MethodPut, groups, set))
 		require.Contains(t, asked(t, s, http.StatusUnprocessableEntity, http.MethodPut, groups, `{"groups":{"g":{"org_ids":["`+s.Org+`"]},"h":{"org_ids":["`+s.Org+`"]}}}`),
-			`"loc":["body","groups","h","org_ids","0"]`)
+			`"loc":["body","groups","h","org_ids",0]`)
 		body := asked(t, s, http.StatusConflict, http.MethodPost, "/v3/organizations/"+s.Org+"/sessions", `{"prompt":"x"}`)
 		require.Contains(t, body, "contact your enterprise admin")
 	})
@@ -136,7 +138,7 @@ func TestTagsOverTheWire(t *testing.T) {
 		require.Contains(t, asked(t, s, http.StatusUnprocessableEntity, http.MethodPut, tags+"/default", `{"tag":"c"}`), `"loc":["body","tag"]`)
 		sessions := "/v3/organizations/" + s.Org + "/sessions"
 		require.Contains(t, asked(t, s, http.StatusOK, http.MethodPost, sessions, `{"prompt":"x"}`), `"tags":["b"]`)
-		require.Contains(t, asked(t, s, http.StatusUnprocessableEntity, http.MethodPost, sessions, `{"prompt":"x","tags":["c"]}`), `"loc":["body","tags","0"]`)
+		require.Contains(t, asked(t, s, http.StatusUnprocessableEntity, http.MethodPost, sessions, `{"prompt":"x","tags":["c"]}`), `"loc":["body","tags",0]`)
 		require.JSONEq(t, `{"tags":[]}`, asked(t, s, http.StatusOK, http.MethodDelete, tags, ""))
 		require.JSONEq(t, `{"default_tag":null}`, asked(t, s, http.StatusOK, http.MethodDelete, tags+"/default", ""))
 		require.Contains(t, asked(t, s, http.StatusOK, http.MethodPost, sessions, `{"prompt":"x","tags":["c"]}`), `"tags":["c"]`)

@@ -84,6 +84,15 @@ func expected(o *servertest.Operation, c credential, org string) int {
 		}
 		return elsewhere
 	}
+	if o.Spec["x-role"] == access.RoleEnterpriseAdmin { // contract/legacy.md §4
+		if c.org == "" && c.enterprise.Covers(access.Builtin()[0].Permissions) {
+			return elsewhere
+		}
+		return http.StatusForbidden
+	}
+	if o.Spec["x-organization"] == "credential" {
+		return inOwn(c, names)
+	}
 	inOrg := strings.Contains(o.Path, "{org_id}") && !strings.Contains(o.Path, "/enterprise/")
 	if !inOrg && c.org != "" {
 		return http.StatusForbidden
@@ -94,6 +103,23 @@ func expected(o *servertest.Operation, c credential, org string) int {
 	}
 	for _, n := range names {
 		if c.holds(n, where) {
+			return elsewhere
+		}
+	}
+	return http.StatusForbidden
+}
+
+// inOwn is the rule of v1: the operation is on the organization that the credential belongs to, for a person the only one in which
+// they hold a role. Who belongs to none is refused (contract/legacy.md §4).
+func inOwn(c credential, names []string) int {
+	own := c.org
+	if c.person && len(c.in) == 1 {
+		for org := range c.in {
+			own = org
+		}
+	}
+	for _, n := range names {
+		if own != "" && c.holds(n, own) {
 			return elsewhere
 		}
 	}

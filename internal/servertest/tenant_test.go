@@ -12,12 +12,15 @@ import (
 
 	"gantry/internal/access"
 	"gantry/internal/fleet"
+	"gantry/internal/forge"
 	"gantry/internal/knowledge"
 	"gantry/internal/member"
 	"gantry/internal/org"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/secret"
 	"gantry/internal/playbook"
+	"gantry/internal/schedule"
+	"gantry/internal/secrets"
 	"gantry/internal/servertest"
 	"gantry/internal/session"
 	"gantry/internal/usage"
@@ -36,6 +39,8 @@ type tenant struct {
 	attachmentURL         string
 	person, personKey     string
 	note, folder, manual  string
+	secret, schedule      string
+	connection            string
 	// robot is a service user that nobody acts as.
 	robot string
 }
@@ -49,6 +54,8 @@ func newTenant(t testing.TB, s *servertest.Server, mark string) *tenant {
 	who, err := s.Members.Authenticator().Authenticate(t.Context(), o.admin.Token, noAddr)
 	require.NoError(t, err)
 	o.know(t, s, who)
+	o.plan(t, s, who)
+	o.connect(t, s)
 	file, err := s.Sessions.Upload(t.Context(), who, o.org, mark+".txt", "text/plain", strings.NewReader(mark+" file"))
 	require.NoError(t, err)
 	o.attachments = append(o.attachments, file.ID)
@@ -56,6 +63,7 @@ func newTenant(t testing.TB, s *servertest.Server, mark string) *tenant {
 	for i := range 2 {
 		made, err := s.Sessions.Create(t.Context(), who, session.CreateParams{
 			OrgID: o.org, Prompt: mark + " prompt", Title: fmt.Sprint(mark, " title ", i), Tags: []string{mark}, Links: o.sessions,
+			Repos:          []string{mark + "/repo"},
 			AttachmentURLs: []string{s.Sessions.AttachmentURL(file)},
 			Secrets:        []session.SecretParam{{Key: "TOKEN", Value: secret.New(mark + "-secret"), Sensitive: true}},
 		})
@@ -92,6 +100,38 @@ func (o *tenant) know(t testing.TB, s *servertest.Server, who access.Subject) {
 	require.NoError(t, err)
 	o.folder, o.note, o.manual = f.ID, n.ID, p.ID
 	o.ids = append(o.ids, f.ID, n.ID, p.ID)
+}
+
+// connect gives the tenant a git connection of its own, with a repository that it may use.
+func (o *tenant) connect(t testing.TB, s *servertest.Server) {
+	t.Helper()
+	host := strings.ToLower(o.mark) + ".example.com"
+	c, err := s.Forge.CreateConnection(t.Context(), s.Root(), forge.ConnectionParams{
+		Name: o.mark + " git", Provider: forge.Plain, Host: host, Token: secret.New(o.mark + "-token"),
+	})
+	require.NoError(t, err)
+	_, err = s.Forge.AddTo(t.Context(), s.Root(), c.ID, o.mark+"/repo", "https://"+host+"/"+o.mark+"/repo.git")
+	require.NoError(t, err)
+	p, err := s.Forge.AddPermissions(t.Context(), s.Root(), o.org, []forge.PermissionParams{{ConnectionID: c.ID, GroupPrefix: &o.mark}})
+	require.NoError(t, err)
+	o.connection = c.ID
+	o.ids = append(o.ids, c.ID, p[0].ID)
+}
+
+// plan gives the tenant a secret, which its sessions get, and a schedule.
+func (o *tenant) plan(t testing.TB, s *servertest.Server, who access.Subject) {
+	t.Helper()
+	x, err := s.Secrets.Create(t.Context(), who, secrets.CreateParams{
+		OrgID: o.org, Type: secrets.KeyValue, Key: o.mark + " key", Value: secret.New(o.mark + "-value"), Note: o.mark + " note", Sensitive: true,
+	})
+	require.NoError(t, err)
+	d, err := s.Schedules.Create(t.Context(), who, o.org, schedule.Spec{
+		Name: o.mark + " schedule", Prompt: o.mark + " prompt", Type: schedule.Recurring, Frequency: "0 9 * * *", IntervalCount: 1, Agent: "devin",
+		NotifyOn: schedule.Failure, PlaybookID: o.manual, Tags: []string{o.mark}, RunAsUserID: o.person,
+	})
+	require.NoError(t, err)
+	o.secret, o.schedule = x.ID, d.ID
+	o.ids = append(o.ids, x.ID, d.ID)
 }
 
 // work has a worker say something in the first session, and leaves the claim open.
@@ -156,9 +196,13 @@ func (o *tenant) picture(t testing.TB, s *servertest.Server) string {
 		see("/v3/enterprise/organizations/" + o.org + path)
 	}
 	see("/v3beta1/enterprise/organizations/" + o.org + "/consumption/acu-limits")
-	for _, list := range []string{"/knowledge/notes", "/knowledge/folders", "/playbooks"} {
+	for _, list := range []string{"/knowledge/notes", "/knowledge/folders", "/playbooks", "/secrets", "/schedules"} {
 		see(v3 + list)
 	}
+	see("/v3/enterprise/organizations/" + o.org + "/git-providers/permissions")
+	see("/v3/enterprise/git-providers/connections/" + o.connection + "/repositories")
+	see("/gantry/v1/git-connections/" + o.connection)
+	see("/v3beta1/organizations/" + o.org + "/repositories")
 	see("/v3/enterprise/organizations/" + o.org + "/audit-logs")
 	for _, members := range []string{"service-users?include_inactive=true", "users", "idp-users", "idp-groups"} {
 		see("/v3/enterprise/organizations/" + o.org + "/members/" + members)

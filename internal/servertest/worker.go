@@ -28,8 +28,8 @@ func Main(m *testing.M) {
 			os.Exit(sandbox.Init(os.Args[2:]))
 		case "sandbox-connect":
 			os.Exit(sandbox.Connect(os.Args[2:]))
-		case "git-credential":
-			os.Exit(sandbox.CredentialHelper(os.Args[2:]))
+		case "git-ssh":
+			os.Exit(sandbox.GitSSH(os.Args[2:]))
 		case "agent":
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			code := runbook.Main(ctx, os.Stdin, os.Stdout, os.Stderr)

@@ -145,6 +145,11 @@ func (v *Service) Terminate(ctx context.Context, who access.Subject, orgID, sess
 	})
 }
 
+// GetToChange is Get for who may change the session: it needs ManageOrgSessions, on the enterprise's routes ManageAccountSessions.
+func (v *Service) GetToChange(ctx context.Context, who access.Subject, orgID, sessionID string) (*Session, error) {
+	return v.manage(ctx, who, orgID, sessionID)
+}
+
 // manage finds a session that the subject may change.
 func (v *Service) manage(ctx context.Context, who access.Subject, orgID, sessionID string) (*Session, error) {
 	if err := require(who, orgID, access.ManageAccountSessions, access.ManageOrgSessions); err != nil {

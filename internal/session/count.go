@@ -18,7 +18,9 @@ type Sizes struct {
 }
 
 // DefaultSizes are the contract's bounds.
-func DefaultSizes() Sizes { return Sizes{ACUs: [4]float64{1, 3, 6, 10}, Messages: [4]int64{2, 4, 8, 15}} }
+func DefaultSizes() Sizes {
+	return Sizes{ACUs: [4]float64{1, 3, 6, 10}, Messages: [4]int64{2, 4, 8, 15}}
+}
 
 // Of gives the class of a session.
 func (z Sizes) Of(acuMicros, userMessages int64) string {

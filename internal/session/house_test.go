@@ -30,6 +30,7 @@ import (
 	"gantry/internal/platform/page"
 	"gantry/internal/platform/safehttp"
 	"gantry/internal/playbook"
+	"gantry/internal/secrets"
 	"gantry/internal/session"
 	"gantry/internal/usage"
 	"gantry/internal/wire"
@@ -56,6 +57,7 @@ type house struct {
 	org       string
 	other     string
 	worker    access.Subject
+	secrets   *secrets.Service
 }
 
 var noon = time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
@@ -96,9 +98,9 @@ func newHouse(t testing.TB, e db.Engine) *house {
 		worker: access.Subject{Kind: access.Worker, ID: "wk-1", Outposts: []string{fleet.DefaultOutpost}},
 	}
 	require.NoError(t, h.fleet.EnsureDefault(ctx))
-	h.notes, h.playbooks = knowledge.New(d), playbook.New(d)
+	h.notes, h.playbooks, h.secrets = knowledge.New(d), playbook.New(d), secrets.New(d, k)
 	h.Service = session.New(session.Options{
-		Knowledge: h.notes, Playbooks: h.playbooks,
+		Knowledge: h.notes, Playbooks: h.playbooks, OrgSecrets: h.secrets,
 		DB: d, Clock: fake.Clock(), Keeper: k, Blobs: blobs, Hub: hub, Fetch: fetch, Orgs: h.orgs, Agents: agents.New(d, k), Forge: h.forge,
 		Fleet: h.fleet, People: members.PersonSubject, Usage: usage.New(d, usage.Options{Rates: usage.Defaults(), Orgs: h.orgs, Person: members.PersonSubject}), Logger: log, PublicURL: public, IdleTime: 30 * time.Minute,
 	})

@@ -39,15 +39,15 @@ type KnowledgeCreatedBy struct {
 
 // KnowledgeEntry is a note. Who made it is in the audit log only.
 type KnowledgeEntry struct {
-	ID                 string              `json:"id"`
-	Name               string              `json:"name"`
-	Body               string              `json:"body"`
-	TriggerDescription string              `json:"trigger_description"`
-	CreatedAt          string              `json:"created_at"`
-	CreatedBy          *KnowledgeCreatedBy `json:"created_by" doc:"Always null: the audit log says who made a note."`
-	Macro              *string             `json:"macro"`
-	ParentFolderID     *string             `json:"parent_folder_id"`
-	PinnedRepo         *string             `json:"pinned_repo"`
+	ID                 string                       `json:"id"`
+	Name               string                       `json:"name"`
+	Body               string                       `json:"body"`
+	TriggerDescription string                       `json:"trigger_description"`
+	CreatedAt          string                       `json:"created_at"`
+	CreatedBy          kit.Null[KnowledgeCreatedBy] `json:"created_by" doc:"Always null: the audit log says who made a note."`
+	Macro              *string                      `json:"macro"`
+	ParentFolderID     *string                      `json:"parent_folder_id"`
+	PinnedRepo         *string                      `json:"pinned_repo"`
 }
 
 func entryOf(n knowledge.Note) KnowledgeEntry {

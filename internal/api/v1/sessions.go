@@ -81,18 +81,18 @@ type PullRequestInfo struct {
 
 // SessionSummary is a session in a list. Times are ISO 8601.
 type SessionSummary struct {
-	SessionID           string           `json:"session_id"`
-	Status              string           `json:"status"`
-	StatusEnum          *string          `json:"status_enum" enum:"working,blocked,expired,finished,suspend_requested,suspend_requested_frontend,resume_requested,resume_requested_frontend,resumed"`
-	Title               *string          `json:"title"`
-	CreatedAt           string           `json:"created_at"`
-	UpdatedAt           string           `json:"updated_at"`
-	PlaybookID          *string          `json:"playbook_id"`
-	SnapshotID          *string          `json:"snapshot_id"`
-	PullRequest         *PullRequestInfo `json:"pull_request"`
-	RequestingUserEmail *string          `json:"requesting_user_email"`
-	StructuredOutput    Object           `json:"structured_output"`
-	Tags                []string         `json:"tags" nullable:"true"`
+	SessionID           string                    `json:"session_id"`
+	Status              string                    `json:"status"`
+	StatusEnum          *string                   `json:"status_enum" enum:"working,blocked,expired,finished,suspend_requested,suspend_requested_frontend,resume_requested,resume_requested_frontend,resumed"`
+	Title               *string                   `json:"title"`
+	CreatedAt           string                    `json:"created_at"`
+	UpdatedAt           string                    `json:"updated_at"`
+	PlaybookID          *string                   `json:"playbook_id"`
+	SnapshotID          *string                   `json:"snapshot_id"`
+	PullRequest         kit.Null[PullRequestInfo] `json:"pull_request"`
+	RequestingUserEmail *string                   `json:"requesting_user_email"`
+	StructuredOutput    Object                    `json:"structured_output"`
+	Tags                []string                  `json:"tags" nullable:"true"`
 }
 
 // SessionDetail is a session with its conversation.
@@ -269,7 +269,7 @@ func summaryOf(s *session.Session, people map[string]string) SessionSummary {
 		RequestingUserEmail: kit.NullText(people[s.UserID]), StructuredOutput: Object{s.Output}, Tags: kit.List(s.Tags),
 	}
 	if n := len(s.PullRequests); n > 0 {
-		out.PullRequest = &PullRequestInfo{URL: s.PullRequests[n-1].URL}
+		out.PullRequest = kit.NotNull(PullRequestInfo{URL: s.PullRequests[n-1].URL})
 	}
 	return out
 }
@@ -343,7 +343,7 @@ func messageOf(m session.SessionMessage, first bool, origin string, people map[s
 }
 
 func (d sessionDoor) terminate(ctx context.Context, who access.Subject, in *SessionPath) (*detailOutput, error) {
-	s, err := d.Sessions.Get(ctx, who, kit.Org(ctx), in.id())
+	s, err := d.Sessions.GetToChange(ctx, who, kit.Org(ctx), in.id())
 	if err != nil {
 		return nil, err
 	}
@@ -365,7 +365,7 @@ type messageOutput struct{ Body MessageSent }
 
 func (d sessionDoor) message(ctx context.Context, who access.Subject, in *messageInput) (*messageOutput, error) {
 	orgID := kit.Org(ctx)
-	before, err := d.Sessions.Get(ctx, who, orgID, in.id())
+	before, err := d.Sessions.GetToChange(ctx, who, orgID, in.id())
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,11 @@ type CycleACULimit struct {
 	CycleACULimit int64 `json:"cycle_acu_limit" minimum:"0" maximum:"1000000000000" doc:"ACUs per billing cycle; 0 blocks."`
 }
 
+// CycleACULimitPatch sets a limit of the billing cycle. Null clears it, as null does everywhere in a patch; it must not be read as 0.
+type CycleACULimitPatch struct {
+	CycleACULimit kit.Optional[int64] `json:"cycle_acu_limit" minimum:"0" maximum:"1000000000000" doc:"ACUs per billing cycle; 0 blocks."`
+}
+
 // OrgACUSettings are an organization's limits; unset ones are left out.
 type OrgACUSettings struct {
 	CloudAgent *CycleACULimit `json:"cloud_agent,omitempty" doc:"What sessions may use: the organization's max_cycle_acu_limit."`
@@ -40,8 +45,8 @@ type OrgACUSettings struct {
 
 // OrgACUSettingsPatch changes them: absent keeps, null clears.
 type OrgACUSettingsPatch struct {
-	CloudAgent kit.Optional[CycleACULimit] `json:"cloud_agent,omitempty"`
-	LocalAgent kit.Optional[CycleACULimit] `json:"local_agent,omitempty"`
+	CloudAgent kit.Optional[CycleACULimitPatch] `json:"cloud_agent,omitempty"`
+	LocalAgent kit.Optional[CycleACULimitPatch] `json:"local_agent,omitempty"`
 }
 
 // DefaultUserACUSettings is the limit of everybody who has none of their own; left out when unset.
@@ -51,7 +56,7 @@ type DefaultUserACUSettings struct {
 
 // DefaultUserACUSettingsPatch changes it: absent keeps, null clears.
 type DefaultUserACUSettingsPatch struct {
-	LocalAgent kit.Optional[CycleACULimit] `json:"local_agent,omitempty"`
+	LocalAgent kit.Optional[CycleACULimitPatch] `json:"local_agent,omitempty"`
 }
 
 // UserACUSettings are what is set for one user; what is unset is left out, and a default isn't shown.
@@ -148,12 +153,8 @@ func capOf(acus *int64) *CycleACULimit {
 	return &CycleACULimit{CycleACULimit: *acus}
 }
 
-func capChange(o kit.Optional[CycleACULimit]) org.LimitChange {
-	c := org.LimitChange{Set: o.Set}
-	if o.Has() {
-		c.Value = &o.Value.CycleACULimit
-	}
-	return c
+func capChange(o kit.Optional[CycleACULimitPatch]) org.LimitChange {
+	return org.LimitChange{Set: o.Set, Value: o.Value.CycleACULimit.Ptr()}
 }
 
 func registerBetaACULimits(a *kit.API, rooms Rooms) {

@@ -125,7 +125,8 @@ const canaryText = "gantry keeper canary"
 // ErrWrongKeeper says that the database was written with another keeper.
 var ErrWrongKeeper = errors.New("the keeper can't open this database's secrets")
 
-// Attach ties the keeper to a migrated database. It refuses one whose secrets were wrapped by another keeper.
+// Attach ties the keeper to a migrated database, and gives the database the key to sign with. It refuses one whose secrets were wrapped
+// by another keeper.
 func (k *Keeper) Attach(ctx context.Context, d *db.DB) error {
 	k.d = d
 	text, stored, err := k.setting(ctx, canaryRow, func() ([]byte, error) { return []byte(canaryText), nil })
@@ -136,7 +137,11 @@ func (k *Keeper) Attach(ctx context.Context, d *db.DB) error {
 		return k.refuse(errors.New("the canary holds another text"))
 	}
 	k.canary = encoded(stored)
-	return k.takeRoot(ctx)
+	if err := k.takeRoot(ctx); err != nil {
+		return err
+	}
+	d.SignWith(k.Derive("signed rows"))
+	return nil
 }
 
 // takeRoot finds what Derive derives from. A KMS gives no key material away, so there it is a random root that the KMS wraps; a key file

@@ -15,5 +15,13 @@ CREATE TABLE session_requests (
 	PRIMARY KEY (org_id, principal_id, hash)
 );
 
+-- Which repositories an organization wants indexed.
+CREATE TABLE indexed_repositories (
+	org_id     TEXT NOT NULL,
+	name       TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (org_id, name)
+);
+
 -- +goose Down
 SELECT 1;
