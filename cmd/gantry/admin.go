@@ -18,11 +18,12 @@ import (
 )
 
 type adminCmd struct {
-	Key       adminKeyCmd       `cmd:"" help:"Make a fresh enterprise-admin key."`
-	Repo      adminRepoCmd      `cmd:"" help:"Repositories that sessions may name."`
-	Agent     adminAgentCmd     `cmd:"" help:"Agents that sessions may run with."`
-	WorkerKey adminWorkerKeyCmd `cmd:"" name:"worker-key" help:"Keys of workers on other machines."`
-	IPList    adminIPListCmd    `cmd:"" name:"ip-list" help:"The list of addresses from which keys are good."`
+	Key       adminKeyCmd          `cmd:"" help:"Make a fresh enterprise-admin key."`
+	Repo      adminRepoCmd         `cmd:"" help:"Repositories that sessions may name."`
+	Agent     adminAgentCmd        `cmd:"" help:"Agents that sessions may run with."`
+	WorkerKey adminWorkerKeyCmd    `cmd:"" name:"worker-key" help:"Keys of workers on other machines."`
+	IPList    adminIPListCmd       `cmd:"" name:"ip-list" help:"The list of addresses from which keys are good."`
+	Rotate    adminRotateKeeperCmd `cmd:"" name:"rotate-keeper" help:"Have another key wrap all keys."`
 }
 
 // adminOptions are what every admin command needs to reach the data.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -212,9 +213,7 @@ type exporter struct {
 
 func (e *exporter) page(ctx context.Context, after string, first int) (exportPage, error) {
 	q := url.Values{"first": {strconv.Itoa(first)}}
-	for k, v := range e.query {
-		q[k] = v
-	}
+	maps.Copy(q, e.query)
 	if after != "" {
 		q.Set("after", after)
 	}

@@ -72,14 +72,6 @@ func (l *ledger) head(t *testing.T) audit.Anchor {
 	return a
 }
 
-// idOf gives the id of the entry with a number.
-func (l *ledger) idOf(t *testing.T, number int64) string {
-	t.Helper()
-	id, err := db.One(t.Context(), l.db.Reader(), db.Text, `SELECT audit_log_id FROM audit_entries WHERE number = $1`, number)
-	require.NoError(t, err)
-	return id
-}
-
 func TestASealedTableIsWhole(t *testing.T) {
 	t.Parallel()
 	eachLedger(t, func(t *testing.T, l *ledger) {

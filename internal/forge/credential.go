@@ -20,7 +20,12 @@ type used struct {
 	may        rights
 }
 
-// find looks a session's repository up again: what was removed, or taken back from the organization, is an error that says so.
+// taken says that the organization's permission is gone.
+func (u used) taken() error {
+	return fault.New(fault.Forbidden, "the organization may not use the repository %s any more", u.Name)
+}
+
+// find looks a session's repository up again, and what the organization may do with it now. What was removed is an error that says so.
 func (s *Service) find(ctx context.Context, u Use, bindings map[string]bound) (used, error) {
 	b, ok := bindings[u.Name]
 	if !ok {
@@ -41,9 +46,7 @@ func (s *Service) find(ctx context.Context, u Use, bindings map[string]bound) (u
 		if err != nil {
 			return used{}, err
 		}
-		if out.may = rightsOf(list, folded); !out.may.allowed {
-			return used{}, fault.New(fault.Forbidden, "the organization may not use the repository %s any more", u.Name)
-		}
+		out.may = rightsOf(list, folded)
 	}
 	rows, err := findIn(ctx, s.db.Reader(), c.ID, []string{folded})
 	if err != nil {
@@ -65,8 +68,9 @@ func (s *Service) find(ctx context.Context, u Use, bindings map[string]bound) (u
 	return out, nil
 }
 
-// Spec gives a worker the repositories of a session, by the names that Resolve gave, in their order. One that the session may not have
-// any more says why: a worker that has its workspace still goes on with what it cloned.
+// Spec gives a worker the repositories of a session, by the names that Resolve gave, in their order. One that is gone says so: a worker
+// that has its workspace still goes on with what it cloned. Where a permission was taken back, git hears it when it asks for the
+// credential; a file needs none, and is gone for the session.
 func (s *Service) Spec(ctx context.Context, orgID, sessionID string, names []string) ([]wire.Repository, error) {
 	bindings, err := boundOf(ctx, s.db.Reader(), sessionID)
 	if err != nil {
@@ -77,6 +81,9 @@ func (s *Service) Spec(ctx context.Context, orgID, sessionID string, names []str
 	for i, n := range names {
 		r := wire.Repository{Name: n, Dir: dirs[i]}
 		u, err := s.find(ctx, Use{orgID, sessionID, n}, bindings)
+		if err == nil && !u.may.allowed && u.Kind() == File {
+			err = u.taken()
+		}
 		switch {
 		case fault.Is(err, fault.NotFound) || fault.Is(err, fault.Forbidden):
 			r.Refused = fault.As(err).Message
@@ -105,6 +112,9 @@ func (s *Service) Credential(ctx context.Context, u Use, operation string) (*wir
 	r, err := s.find(ctx, u, bindings)
 	if err != nil {
 		return nil, err
+	}
+	if !r.may.allowed {
+		return nil, r.taken()
 	}
 	if operation == wire.GitPush && r.ReadOnly {
 		return nil, fault.New(fault.Forbidden, "the organization may only read the repository %s", u.Name)

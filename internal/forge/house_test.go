@@ -38,19 +38,20 @@ type house struct {
 	db   *db.DB
 	time *clock.Fake
 	jobs *jobs.Runner
+	root string // below which repositories may be files
 }
 
 // provider answers for every host, over TLS.
 func newHouse(t *testing.T, e db.Engine, provider http.HandlerFunc) *house {
 	t.Helper()
 	fake := clock.NewFake(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))
-	h := &house{db: dbtest.Open(t, e, fake.Clock()), time: fake}
+	h := &house{db: dbtest.Open(t, e, fake.Clock()), time: fake, root: t.TempDir()}
 	k, err := keeper.Open(t.Context(), "", t.TempDir())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = k.Close() })
 	require.NoError(t, k.Attach(t.Context(), h.db))
 	log := slog.New(slog.DiscardHandler)
-	h.Service = forge.New(h.db, forge.Options{Keeper: k, Client: clientOf(t, provider), FileRoots: []string{t.TempDir()}, Logger: log})
+	h.Service = forge.New(h.db, forge.Options{Keeper: k, Client: clientOf(t, provider), FileRoots: []string{h.root}, Logger: log})
 	h.jobs = jobs.New(h.db, log)
 	h.jobs.Handle(forge.JobList, jobs.Policy{Timeout: forge.ListTime, Attempts: 1}, h.ListJob)
 	return h

@@ -2,6 +2,8 @@ package forge_test
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/page"
 	"gantry/internal/platform/secret"
+	"gantry/internal/wire"
 )
 
 func repo(c, path string) forge.PermissionParams {
@@ -343,12 +346,16 @@ func TestEachOperationIsAllowedOrRefusedAsThePermissionsAreThen(t *testing.T) {
 		for _, op := range []string{"clone", "fetch", "push"} {
 			require.True(t, fault.Is(try(op), fault.Forbidden), op)
 		}
-		url, _, _, why = spec()
-		require.Empty(t, url)
-		require.Contains(t, why, "may not use the repository Acme/Shop any more")
+		url, credential, _, why = spec()
+		require.Equal(t, "https://github.example.com/Acme/Shop.git", url, "git hears it when it asks")
+		require.True(t, credential)
+		require.Empty(t, why)
 		_, err = h.DeleteConnection(ctx, operator, c.ID)
 		require.NoError(t, err)
 		require.True(t, fault.Is(try("fetch"), fault.NotFound))
+		url, _, _, why = spec()
+		require.Empty(t, url)
+		require.Contains(t, why, "not listed any more")
 
 		_, err = h.Add(ctx, operator, "tools", "https://git.example.com/tools")
 		require.NoError(t, err)
@@ -356,6 +363,28 @@ func TestEachOperationIsAllowedOrRefusedAsThePermissionsAreThen(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, *reply)
 	})
+}
+
+func TestAFileOfAConnectionIsGoneForWhoMayNotUseItAnyMore(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, db.SQLite, nil)
+	dir := filepath.Join(h.root, "repo")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	c := h.connect(t, forge.ConnectionParams{Provider: forge.Plain, Host: forge.FileHost})
+	_, err := h.AddTo(t.Context(), operator, c.ID, "repo", dir)
+	require.NoError(t, err)
+	made := h.allow(t, "org-a", repo(c.ID, "repo"))
+	use := h.session(t, "org-a", "s1", "repo")
+	spec := func() wire.Repository {
+		t.Helper()
+		list, err := h.Spec(t.Context(), "org-a", "s1", []string{use.Name})
+		require.NoError(t, err)
+		return list[0]
+	}
+	require.Contains(t, spec().URL, "file://")
+	_, err = h.DeletePermission(t.Context(), operator, "org-a", made[0].ID)
+	require.NoError(t, err)
+	require.Equal(t, wire.Repository{Name: "repo", Dir: ".", Refused: "the organization may not use the repository repo any more"}, spec())
 }
 
 func TestAKeyGoesToSSHAndAPasswordToHTTPS(t *testing.T) {

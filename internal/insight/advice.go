@@ -2,6 +2,7 @@ package insight
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -58,8 +59,10 @@ func (r *rules) prompt() *SuggestedPrompt {
 	var add []string
 	for i, c := range r.t.corrections {
 		p.feedback("Said too late", fmt.Sprintf("Message %d corrects the work. What it says belongs into the prompt.", c.command), c.text,
-			r.issueOf("correction", i))
-		add = append(add, oneLine(c.text))
+			r.corrections[i])
+		if line := oneLine(c.text); !slices.Contains(add, line) {
+			add = append(add, line)
+		}
 	}
 	for _, f := range r.order {
 		if f.label == "test_failure" || f.label == "build_failure" {
@@ -95,17 +98,4 @@ func (p *SuggestedPrompt) feedback(summary, details, excerpt, issueID string) {
 	if len(p.Feedback) < maxItems {
 		p.Feedback = append(p.Feedback, Feedback{Summary: summary, Details: details, Excerpt: clip(excerpt, 500), IssueID: issueID})
 	}
-}
-
-// issueOf gives the id of the n-th issue with a label.
-func (r *rules) issueOf(label string, n int) string {
-	for _, i := range r.Issues {
-		if i.Label == label {
-			if n == 0 {
-				return i.ID
-			}
-			n--
-		}
-	}
-	return ""
 }

@@ -124,13 +124,19 @@ const (
 	maxPrompt   = 16 << 10 // bytes of a prompt that is shown or suggested
 )
 
-// issue notes a problem and gives its id, empty when there are too many already.
+// issue notes a problem and gives its id, empty when there are too many already. The same problem again is the same issue.
 func (a *Analysis) issue(label, text, impact string) string {
+	text = short(text)
+	for _, i := range a.Issues {
+		if i.Label == label && i.Issue == text {
+			return i.ID
+		}
+	}
 	if len(a.Issues) >= maxItems {
 		return ""
 	}
 	id := "issue-" + strconv.Itoa(len(a.Issues)+1)
-	a.Issues = append(a.Issues, Issue{ID: id, Issue: short(text), Impact: short(impact), Label: label})
+	a.Issues = append(a.Issues, Issue{ID: id, Issue: text, Impact: short(impact), Label: label})
 	return id
 }
 

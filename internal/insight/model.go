@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -160,7 +161,18 @@ func parse(text string, t *tale) (*Analysis, error) {
 	}
 	a.MadeBy, a.Fallback = ByModel, ""
 	a.tidy(t)
+	if a.hollow() {
+		return nil, badAnswer("its answer says nothing in places where it must")
+	}
 	return a, nil
+}
+
+// hollow reports whether a text that must say something is empty, as one of spaces alone is once it is tidied.
+func (a *Analysis) hollow() bool {
+	return slices.ContainsFunc(a.Issues, func(i Issue) bool { return i.Issue == "" || i.Label == "" }) ||
+		slices.ContainsFunc(a.ActionItems, func(i ActionItem) bool { return i.Text == "" }) ||
+		slices.ContainsFunc(a.Timeline, func(i TimelineItem) bool { return i.Title == "" }) ||
+		(a.SuggestedPrompt != nil && a.SuggestedPrompt.Suggested == "")
 }
 
 // tidy bounds texts, drops references to what isn't there, and puts in what the server knows better.

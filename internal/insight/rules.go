@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"gantry/internal/rollup"
 	"gantry/internal/session"
 	"gantry/internal/wire"
 )
@@ -18,7 +19,9 @@ type rules struct {
 	// commands are the failed tool calls by title, in the order of their first failure.
 	commands map[string]*failure
 	order    []*failure
-	turn     turn
+	// corrections are the issues of the tale's corrections.
+	corrections []string
+	turn        turn
 }
 
 // failure are the failed runs of one command.
@@ -200,7 +203,7 @@ func (r *rules) step(s *step) {
 	case wire.EventMessage:
 		r.turn.said = s.text
 	case wire.EventPullRequest:
-		r.happened("green", "Pull request "+orElse(s.status, "reported"), s.url, "")
+		r.happened("green", "Pull request "+rollup.StateOf(s.status), s.url, "")
 	default:
 		r.trouble(s)
 	}
@@ -268,7 +271,7 @@ func (r *rules) trouble(s *step) {
 		r.todo(PromptImprovement, "Describe the structured output in the prompt, with an example.", id)
 		r.happened("yellow", "Structured output refused", s.text, id)
 	case s.typ == wire.EventLog && s.status == "error":
-		id := r.issue("error", s.text, "See the timeline.")
+		id := r.issue("error", orElse(clip(s.text, 500), "An error without words."), "See the timeline.")
 		r.happened("red", "Error", s.text, id)
 	case s.typ == session.EventStatus && s.status == string(session.StatusError):
 		id := r.issue("failed", "The session ended with an error: "+orElse(clip(s.text, 500), "no reason was given"), "Its work may be lost.")
@@ -282,6 +285,7 @@ func (r *rules) trouble(s *step) {
 func (r *rules) corrected() {
 	for _, c := range r.t.corrections {
 		id := r.issue("correction", "The user had to correct the work: "+clip(c.text, 500), "Part of the work was done twice.")
+		r.corrections = append(r.corrections, id)
 		r.todo(PromptImprovement, "Say it at the start: "+oneLine(c.text), id)
 	}
 	if len(r.t.corrections) > 1 {

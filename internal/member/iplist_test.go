@@ -2,6 +2,7 @@ package member_test
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -104,7 +105,7 @@ func TestTheListMergesReplacesAndClears(t *testing.T) {
 		require.NoError(t, err)
 		_, err = h.AddIPRanges(ctx, h.admin, []string{"9.9.9.9"})
 		requireKind(t, err, fault.Invalid)
-		_, err = h.ReplaceIPList(ctx, h.admin, append(many, "9.9.9.9"))
+		_, err = h.ReplaceIPList(ctx, h.admin, slices.Concat(many, []string{"9.9.9.9"}))
 		requireKind(t, err, fault.Invalid)
 	})
 }

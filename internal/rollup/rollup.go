@@ -95,6 +95,17 @@ func (m Measure) equal(o Measure) bool {
 
 // BeginTx counts a session that wasn't counted yet.
 func BeginTx(ctx context.Context, tx *db.Tx, s Session, m Measure) error {
+	if err := s.begun(m).writeTx(ctx, tx, s.scopes()); err != nil {
+		return err
+	}
+	if err := categoriesTx(ctx, tx, s, Measure{}, m); err != nil || s.UserID == "" {
+		return err
+	}
+	return peopleTx(ctx, tx, s.OrgID, s.UserID, s.CreatedAt, act{sessions: 1})
+}
+
+// begun is what a session adds that wasn't counted.
+func (s Session) begun(m Measure) tally {
 	day, t := Day(s.CreatedAt), tally{}
 	t.add(day, "sessions", 1)
 	t.add(day, "origin_"+originOf(s.Origin), 1)
@@ -105,13 +116,7 @@ func BeginTx(ctx context.Context, tx *db.Tx, s Session, m Measure) error {
 		t.add(day, "with_search", 1)
 	}
 	t.measure(day, m, 1)
-	if err := t.writeTx(ctx, tx, s.scopes()); err != nil {
-		return err
-	}
-	if err := categoriesTx(ctx, tx, s, Measure{}, m); err != nil || s.UserID == "" {
-		return err
-	}
-	return peopleTx(ctx, tx, s.OrgID, s.UserID, s.CreatedAt, act{sessions: 1})
+	return t
 }
 
 // MoveTx counts what has changed of a session that is counted.
@@ -140,11 +145,15 @@ type Search struct {
 func SearchTx(ctx context.Context, tx *db.Tx, s Search) error {
 	t := tally{}
 	t.add(Day(s.At), "searches", 1)
-	by := Session{ID: s.UserID + s.ServiceUserID, OrgID: s.OrgID, UserID: s.UserID, ServiceUserID: s.ServiceUserID}
-	if err := t.writeTx(ctx, tx, by.scopes()); err != nil || s.UserID == "" {
+	if err := t.writeTx(ctx, tx, s.scopes()); err != nil || s.UserID == "" {
 		return err
 	}
 	return peopleTx(ctx, tx, s.OrgID, s.UserID, s.At, act{searches: 1})
+}
+
+func (s Search) scopes() []scope {
+	by := Session{ID: s.UserID + s.ServiceUserID, OrgID: s.OrgID, UserID: s.UserID, ServiceUserID: s.ServiceUserID}
+	return by.scopes()
 }
 
 func originOf(origin string) string {

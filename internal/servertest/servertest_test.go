@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { servertest.Main(m) }
 func TestEveryOperationIsDeclaredRoutedAndDocumented(t *testing.T) {
 	t.Parallel()
 	s := servertest.New(t, servertest.Options{})
-	require.Len(t, s.Kit.APIs(), 4)
+	require.Len(t, s.Kit.APIs(), 6)
 	for _, a := range s.Kit.APIs() {
 		kittest.Guard(t, a)
 	}

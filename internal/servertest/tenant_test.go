@@ -82,6 +82,7 @@ func newTenant(t testing.TB, s *servertest.Server, mark string) *tenant {
 	o.ids = append(o.ids, role.ID, o.robot)
 	o.limit(t, s)
 	o.work(t, s)
+	o.learn(t, s, who)
 	o.ids = append(o.ids, o.org, o.admin.ServiceUserID, o.admin.KeyID, key.ID, o.person, file.ID, o.sessions[0], o.sessions[1])
 	return o
 }
@@ -170,6 +171,18 @@ func (o *tenant) limit(t testing.TB, s *servertest.Server) {
 	}))
 }
 
+// learn has the first session analysed.
+func (o *tenant) learn(t testing.TB, s *servertest.Server, who access.Subject) {
+	t.Helper()
+	started, err := s.Insights.Generate(t.Context(), who, o.org, o.sessions[0])
+	require.NoError(t, err)
+	require.True(t, started)
+	for did := true; did; {
+		did, err = s.Jobs.Step(t.Context())
+		require.NoError(t, err)
+	}
+}
+
 // picture is all that an enterprise admin sees of a tenant: it must not change by what others do.
 func (o *tenant) picture(t testing.TB, s *servertest.Server) string {
 	t.Helper()
@@ -183,6 +196,11 @@ func (o *tenant) picture(t testing.TB, s *servertest.Server) string {
 	see("/v3/enterprise/organizations/" + o.org)
 	see(v3 + "/sessions")
 	see(v3 + "/sessions?is_archived=true")
+	see(v3 + "/sessions/insights")
+	for _, m := range []string{"sessions", "prs", "searches", "usage", "active-users"} {
+		see(v3 + "/metrics/" + m + "?time_after=0&time_before=253402300799")
+	}
+	see(v3 + "/metrics/mau?time_after=1767225600&time_before=1830297600")
 	for _, id := range o.sessions {
 		see(v3 + "/sessions/" + id + "/messages")
 		see(v3 + "/sessions/" + id + "/attachments")
@@ -196,8 +214,17 @@ func (o *tenant) picture(t testing.TB, s *servertest.Server) string {
 		see("/v3/enterprise/organizations/" + o.org + path)
 	}
 	see("/v3beta1/enterprise/organizations/" + o.org + "/consumption/acu-limits")
-	for _, list := range []string{"/knowledge/notes", "/knowledge/folders", "/playbooks", "/secrets", "/schedules"} {
-		see(v3 + list)
+	for _, path := range []string{"/knowledge/folders", "/secrets", "/schedules"} {
+		see(v3 + path)
+	}
+	for _, path := range []string{"/knowledge/notes", "/playbooks"} { // the enterprise's, which every list shows, are no tenant's
+		a := s.Do(t, http.MethodGet, v3+path, s.Admin.Token.Reveal(), "")
+		require.Equal(t, http.StatusOK, a.Status, "%s: %s", path, a.Body)
+		for _, item := range list[object](a.JSON(t)["items"]) {
+			if item["org_id"] == o.org {
+				b.WriteString(fmt.Sprintln(path, item))
+			}
+		}
 	}
 	see("/v3/enterprise/organizations/" + o.org + "/git-providers/permissions")
 	see("/v3/enterprise/git-providers/connections/" + o.connection + "/repositories")

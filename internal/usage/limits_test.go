@@ -116,8 +116,11 @@ func TestLimitsAreListedInPages(t *testing.T) {
 		h.exec(t, `UPDATE users SET deleted_at = 1 WHERE user_id = 'u3'`)
 		require.NoError(t, h.SetUserLimits(t.Context(), billing, usage.UserLimitParams{UserID: "u4", BillingOrg: usage.TextChange{Set: true, Value: &h.a}}))
 		want := []usage.Limit{
-			{Level: usage.OfEnterprise, Cycle: 100}, {Level: usage.OfOrg, OrgID: h.a, Cycle: 1}, {Level: usage.OfOrg, OrgID: h.b},
-			{Level: usage.OfUser, UserID: "u1", Cycle: 3}, {Level: usage.OfUser, UserID: "u2", Cycle: 4},
+			{Level: usage.OfEnterprise, Cycle: 100},
+			{Level: usage.OfOrg, OrgID: h.a, Cycle: 1},
+			{Level: usage.OfOrg, OrgID: h.b},
+			{Level: usage.OfUser, UserID: "u1", Cycle: 3},
+			{Level: usage.OfUser, UserID: "u2", Cycle: 4},
 		}
 		for first := 1; first <= 6; first++ {
 			var got []usage.Limit

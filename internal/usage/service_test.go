@@ -71,7 +71,9 @@ func TestConsumptionOfWhatIsNotThereOrForeign(t *testing.T) {
 			isFault(t, err, fault.NotFound)
 		}
 		for _, p := range []usage.DailyParams{
-			{OrgID: h.b, Scope: usage.User, ID: "user-a"}, {OrgID: h.b, Scope: usage.User, ID: "gone"}, {OrgID: h.b, Scope: usage.Session, ID: "s1"},
+			{OrgID: h.b, Scope: usage.User, ID: "user-a"},
+			{OrgID: h.b, Scope: usage.User, ID: "gone"},
+			{OrgID: h.b, Scope: usage.Session, ID: "s1"},
 			{OrgID: h.b, Scope: usage.ServiceUser, ID: "su"},
 		} {
 			_, err := h.Daily(t.Context(), inOrg, p)
@@ -117,8 +119,11 @@ func TestCyclesRunBackToTheFirstUse(t *testing.T) {
 			r.After = p.End
 		}
 		require.Equal(t, []usage.Span{
-			march, {at("2026-02-01T08:00:00Z"), at("2026-03-01T08:00:00Z")}, {at("2026-01-01T08:00:00Z"), at("2026-02-01T08:00:00Z")},
-			{at("2025-12-01T08:00:00Z"), at("2026-01-01T08:00:00Z")}, {at("2025-11-01T08:00:00Z"), at("2025-12-01T08:00:00Z")},
+			march,
+			{at("2026-02-01T08:00:00Z"), at("2026-03-01T08:00:00Z")},
+			{at("2026-01-01T08:00:00Z"), at("2026-02-01T08:00:00Z")},
+			{at("2025-12-01T08:00:00Z"), at("2026-01-01T08:00:00Z")},
+			{at("2025-11-01T08:00:00Z"), at("2025-12-01T08:00:00Z")},
 		}, all)
 	})
 }

@@ -90,7 +90,8 @@ func gitPermissionAnswer(p forge.Permission, err error) (*gitPermissionOutput, e
 	return &gitPermissionOutput{Body: gitPermissionOf(p)}, nil
 }
 
-type gitPermissionPath struct {
+// GitPermissionPath names a permission of an organization.
+type GitPermissionPath struct {
 	OrgInput
 	GitPermissionID string `path:"git_permission_id" maxLength:"64"`
 }
@@ -140,7 +141,7 @@ func registerGitPermissions(a *kit.API, rooms Rooms) {
 	})
 
 	type updateInput struct {
-		gitPermissionPath
+		GitPermissionPath
 		Body GitPermissionUpdateRequest
 	}
 	kit.Register(a, gitOp("updateOrgGitPermission", http.MethodPatch, path+"/{git_permission_id}", "Change read_only of a git permission",
@@ -151,7 +152,7 @@ func registerGitPermissions(a *kit.API, rooms Rooms) {
 
 	kit.Register(a, gitOp("deleteOrgGitPermission", http.MethodDelete, path+"/{git_permission_id}", "Remove a git permission",
 		"The next clone, fetch or push that needs it is refused. Answers with the permission.", access.ManageGitIntegrations),
-		func(ctx context.Context, s access.Subject, in *gitPermissionPath) (*gitPermissionOutput, error) {
+		func(ctx context.Context, s access.Subject, in *GitPermissionPath) (*gitPermissionOutput, error) {
 			return gitPermissionAnswer(rooms.Forge.DeletePermission(ctx, s, in.OrgID, in.GitPermissionID))
 		})
 }

@@ -153,20 +153,20 @@ type (
 
 // The inputs of the two families: an organization's, and the enterprise's with its list of organizations.
 type (
-	activeInput struct {
+	ActiveMetricInput struct {
 		MetricSpan
 		ActiveThresholds
 	}
-	enterpriseActiveInput struct {
-		activeInput
+	enterpriseActiveMetricInput struct {
+		ActiveMetricInput
 		MetricOrgs
 	}
-	groupInput struct {
+	GroupMetricInput struct {
 		MetricSpan
 		MetricPeople
 	}
-	enterpriseGroupInput struct {
-		groupInput
+	enterpriseGroupMetricInput struct {
+		GroupMetricInput
 		MetricOrgs
 	}
 	enterpriseSpanInput struct {
@@ -175,11 +175,11 @@ type (
 	}
 )
 
-func (in activeInput) filter(orgID string, orgIDs []string) metric.ActiveFilter {
+func (in ActiveMetricInput) filter(orgID string, orgIDs []string) metric.ActiveFilter {
 	return metric.ActiveFilter{Range: in.span(), OrgID: orgID, OrgIDs: orgIDs, MinSessions: in.MinSessions, MinSearches: in.MinSearches}
 }
 
-func (in groupInput) filter(orgID string, orgIDs []string) metric.Filter {
+func (in GroupMetricInput) filter(orgID string, orgIDs []string) metric.Filter {
 	return metric.Filter{
 		Range: in.span(), OrgID: orgID, OrgIDs: orgIDs, UserIDs: in.UserIDs, ServiceUserIDs: in.ServiceUserIDs, PlaybookID: in.PlaybookID,
 	}
@@ -245,11 +245,11 @@ func (d metricDoor) registerActive(a *kit.API) {
 			return &activeListOutput{Body: out}, nil
 		}
 		kit.Register(a, metricOp("getEnterprise"+p.name+"ActiveUsers", enterpriseMetrics+p.path, p.summary),
-			func(ctx context.Context, s access.Subject, in *enterpriseActiveInput) (*activeListOutput, error) {
+			func(ctx context.Context, s access.Subject, in *enterpriseActiveMetricInput) (*activeListOutput, error) {
 				return list(ctx, s, in.filter("", in.OrgIDs))
 			})
 		kit.Register(a, metricOp("get"+p.name+"ActiveUsers", orgMetrics+p.path, p.summary),
-			func(ctx context.Context, s access.Subject, in *activeInput) (*activeListOutput, error) {
+			func(ctx context.Context, s access.Subject, in *ActiveMetricInput) (*activeListOutput, error) {
 				return list(ctx, s, in.filter(kit.Org(ctx), nil))
 			})
 	}
@@ -259,11 +259,11 @@ func (d metricDoor) registerActive(a *kit.API) {
 	}
 	const summary = "Count the active people of one range"
 	kit.Register(a, metricOp("getEnterpriseActiveUsers", enterpriseMetrics+"active-users", summary),
-		func(ctx context.Context, s access.Subject, in *enterpriseActiveInput) (*activeOutput, error) {
+		func(ctx context.Context, s access.Subject, in *enterpriseActiveMetricInput) (*activeOutput, error) {
 			return one(ctx, s, in.filter("", in.OrgIDs))
 		})
 	kit.Register(a, metricOp("getActiveUsers", orgMetrics+"active-users", summary),
-		func(ctx context.Context, s access.Subject, in *activeInput) (*activeOutput, error) {
+		func(ctx context.Context, s access.Subject, in *ActiveMetricInput) (*activeOutput, error) {
 			return one(ctx, s, in.filter(kit.Org(ctx), nil))
 		})
 }
@@ -286,19 +286,19 @@ func (d metricDoor) registerGroups(a *kit.API) {
 		return &sessionMetricsOutput{Body: wireSessionMetrics(n)}, err
 	}
 	kit.Register(a, metricOp("getEnterprisePrMetrics", enterpriseMetrics+"prs", "Count pull requests"),
-		func(ctx context.Context, s access.Subject, in *enterpriseGroupInput) (*prMetricsOutput, error) {
+		func(ctx context.Context, s access.Subject, in *enterpriseGroupMetricInput) (*prMetricsOutput, error) {
 			return prs(ctx, s, in.filter("", in.OrgIDs))
 		})
 	kit.Register(a, metricOp("getPrMetrics", orgMetrics+"prs", "Count pull requests"),
-		func(ctx context.Context, s access.Subject, in *groupInput) (*prMetricsOutput, error) {
+		func(ctx context.Context, s access.Subject, in *GroupMetricInput) (*prMetricsOutput, error) {
 			return prs(ctx, s, in.filter(kit.Org(ctx), nil))
 		})
 	kit.Register(a, metricOp("getEnterpriseSessionMetrics", enterpriseMetrics+"sessions", "Count sessions"),
-		func(ctx context.Context, s access.Subject, in *enterpriseGroupInput) (*sessionMetricsOutput, error) {
+		func(ctx context.Context, s access.Subject, in *enterpriseGroupMetricInput) (*sessionMetricsOutput, error) {
 			return sessions(ctx, s, in.filter("", in.OrgIDs))
 		})
 	kit.Register(a, metricOp("getSessionMetrics", orgMetrics+"sessions", "Count sessions"),
-		func(ctx context.Context, s access.Subject, in *groupInput) (*sessionMetricsOutput, error) {
+		func(ctx context.Context, s access.Subject, in *GroupMetricInput) (*sessionMetricsOutput, error) {
 			return sessions(ctx, s, in.filter(kit.Org(ctx), nil))
 		})
 }

@@ -16,15 +16,15 @@ func init() { registrations = append(registrations, registerOrgRepositories) }
 // RepositoryResponse is a repository that an organization may use.
 type RepositoryResponse struct {
 	GitConnectionRepositoryResponse
-	IndexingStatus *RepoIndexingStatus `json:"indexing_status" doc:"Filled only when load_indexing_status is true."`
+	IndexingStatus kit.Null[RepoIndexingStatus] `json:"indexing_status" doc:"Filled only when load_indexing_status is true."`
 }
 
 // RepoIndexingStatus says that nothing is indexed: this release has no index.
 type RepoIndexingStatus struct {
-	IndexingEnabled               bool           `json:"indexing_enabled"`
-	LatestIndexes                 []RepoIndexJob `json:"latest_indexes" nullable:"false"`
-	LatestCompletedSearchIndexJob *RepoIndexJob  `json:"latest_completed_search_index_job"`
-	LatestCompletedWikiIndexJob   *RepoIndexJob  `json:"latest_completed_wiki_index_job"`
+	IndexingEnabled               bool                   `json:"indexing_enabled"`
+	LatestIndexes                 []RepoIndexJob         `json:"latest_indexes" nullable:"false"`
+	LatestCompletedSearchIndexJob kit.Null[RepoIndexJob] `json:"latest_completed_search_index_job"`
+	LatestCompletedWikiIndexJob   kit.Null[RepoIndexJob] `json:"latest_completed_wiki_index_job"`
 }
 
 // RepoIndexJob is one run of an index.
@@ -71,7 +71,7 @@ func registerOrgRepositories(a *kit.API, rooms Rooms) {
 		return &listOutput{Body: kit.ClosePage(ctx, p, func(r forge.UsableRepository) RepositoryResponse {
 			out := RepositoryResponse{GitConnectionRepositoryResponse: gitRepositoryOf(r.Repository, r.Host)}
 			if in.LoadIndexingStatus {
-				out.IndexingStatus = &RepoIndexingStatus{LatestIndexes: []RepoIndexJob{}}
+				out.IndexingStatus = kit.NotNull(RepoIndexingStatus{LatestIndexes: []RepoIndexJob{}})
 			}
 			return out
 		})}, nil

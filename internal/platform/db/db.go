@@ -58,6 +58,8 @@ type DB struct {
 	away atomic.Int64
 	// signing is the key of Sign, nil before SignWith.
 	signing []byte
+	// watch hears every read; nil but in benches and tests.
+	watch func(query string, args []any)
 }
 
 // Options of Open. The zero value is good.
@@ -145,7 +147,12 @@ func (d *DB) Engine() Engine { return d.engine }
 func (d *DB) Clock() clock.Clock { return d.clock }
 
 // Reader is the pool for reads outside a transaction.
-func (d *DB) Reader() Querier { return d.reader }
+func (d *DB) Reader() Querier {
+	if d.watch != nil {
+		return watched{d.reader, d.watch}
+	}
+	return d.reader
+}
 
 // Ping asks the database for an answer. On SQLite it asks the writer as well.
 func (d *DB) Ping(ctx context.Context) error {

@@ -142,11 +142,14 @@ func (w *Workspace) writeGitConfig() error {
 		}
 		fmt.Fprintf(&b, "[core]\n\tsshCommand = %s\n[ssh]\n\tvariant = ssh\n", quoted(w.sshCommand()))
 	}
-	if b.Len() == 0 {
+	path := filepath.Join(w.host(dirRun), gitConfig)
+	if b.Len() == 0 { // an earlier claim may have left one
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 		return nil
 	}
 	// A git that reads meanwhile must see the old file or the new one.
-	path := filepath.Join(w.host(dirRun), gitConfig)
 	if err := os.WriteFile(path+".new", []byte(b.String()), 0o644); err != nil {
 		return diskError(err)
 	}
