@@ -8,13 +8,13 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
-	"gantry/internal/platform/db"
 	"gantry/internal/rollup"
 	"gantry/internal/server"
 	"gantry/internal/session"
@@ -26,6 +26,8 @@ type Options struct {
 	// Scale is how much of the full size is loaded: 1 is 1,000 organizations, 10,000 people, 1,000,000 sessions and 2,000,000 audit
 	// entries. The year is always a whole one.
 	Scale float64
+	// Database is the URL of the server's database.
+	Database string
 	// Until is the end of the year, by default the server's now.
 	Until time.Time
 	// Said hears how far it is; nil is nobody.
@@ -82,7 +84,8 @@ type loader struct {
 	tables map[string]*table
 	orgs   []*org
 	users  []*user
-	roles  map[string]string
+	// children are the ids of sessions by that of their parent.
+	children map[string][]string
 
 	counters *rollup.Bulk
 	ledger   *usage.Bulk
@@ -109,7 +112,7 @@ func Load(ctx context.Context, s *server.Server, o Options) (World, error) {
 	o.Until = o.Until.UTC().Truncate(time.Hour)
 	l := &loader{
 		o: o, s: s, rng: rand.New(rand.NewPCG(20, 26)), from: o.Until.Add(-365 * day), rates: s.Usage.Rates, sizes: session.DefaultSizes(),
-		tables: map[string]*table{}, roles: map[string]string{},
+		tables: map[string]*table{}, children: map[string][]string{},
 	}
 	l.world = World{Scale: o.Scale, From: l.from, Until: o.Until}
 	if err := s.Audit.Seal(ctx); err != nil {
@@ -120,7 +123,7 @@ func Load(ctx context.Context, s *server.Server, o Options) (World, error) {
 		return l.world, err
 	}
 	l.entries = audit.Bulk{DB: s.DB, Head: head}
-	if l.sink, err = openSink(ctx, s.DB.Engine(), s.DatabaseURL()); err != nil {
+	if l.sink, err = openSink(ctx, s.DB.Engine(), o.Database); err != nil {
 		return l.world, err
 	}
 	err = l.load(ctx)
@@ -146,7 +149,7 @@ func (l *loader) load(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
 	}
-	for name := range l.tables {
+	for _, name := range slices.Sorted(maps.Keys(l.tables)) {
 		if err := l.flush(ctx, name); err != nil {
 			return err
 		}
@@ -167,8 +170,21 @@ func (l *loader) put(ctx context.Context, name string, row ...any) error {
 	return l.flush(ctx, name)
 }
 
+// refersTo are the tables that must be there before a table's rows.
+var refersTo = map[string][]string{
+	"idp_group_roles": {"idp_groups"}, "idp_group_members": {"idp_groups", "users"}, "org_group_members": {"org_groups"},
+}
+
 func (l *loader) flush(ctx context.Context, name string) error {
+	for _, first := range refersTo[name] {
+		if err := l.flush(ctx, first); err != nil {
+			return err
+		}
+	}
 	t := l.tables[name]
+	if len(t.rows) == 0 {
+		return nil
+	}
 	err := l.sink.put(ctx, name, t.columns, t.rows)
 	t.rows = t.rows[:0]
 	if err != nil {
@@ -209,8 +225,3 @@ func null(s string) any {
 	}
 	return s
 }
-
-// quiet is a logger that nobody reads.
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
-
-var _ = db.SQLite

@@ -129,7 +129,7 @@ func (c *auditVerifyCmd) print(io *stdio, r *audit.Report) error {
 	}
 	state := "whole"
 	if r.Wrong > 0 {
-		state = fmt.Sprintf("NOT whole: %d findings", r.Wrong)
+		state = fmt.Sprintf("NOT whole, %d wrong", r.Wrong)
 	}
 	io.printf("%s   %d entries sealed, %d not yet\n", state, r.Sealed, r.Fresh)
 	return nil

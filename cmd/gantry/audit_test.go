@@ -69,7 +69,7 @@ func TestAuditHeadAndVerifyFindWhatSomebodyDidToTheLog(t *testing.T) {
 	code, out, _ = command(t, "", "audit", "verify", "--data", data)
 	require.Equal(t, exitError, code)
 	require.Contains(t, out, "changed")
-	require.Contains(t, out, "NOT whole: 1 finding")
+	require.Contains(t, out, "NOT whole, 1 wrong")
 	exec(`DELETE FROM audit_entries WHERE number >= 2`)
 	exec(`UPDATE audit_head SET number = 1, link = (SELECT link FROM audit_entries WHERE number = 1)`)
 	code, _, _ = command(t, "", "audit", "verify", "--data", data)

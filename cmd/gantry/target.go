@@ -104,6 +104,8 @@ func explain(err error) error {
 	switch {
 	case errors.As(err, &refused):
 		return fmt.Errorf("%w\n  is the server running? `gantry serve` starts one here; --url names another", err)
+	case client.StatusOf(err) == 401 && strings.Contains(err.Error(), "IP access list"):
+		return fmt.Errorf("%w\n  `gantry admin ip-list clear` on the server's machine lets every address in again", err)
 	case client.StatusOf(err) == 401:
 		return fmt.Errorf("%w\n  the key is unknown, expired or revoked: `gantry login` keeps a new one", err)
 	}

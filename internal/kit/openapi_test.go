@@ -3,7 +3,9 @@ package kit_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -84,4 +86,58 @@ func TestTheDocumentSaysWhatTheWireDoes(t *testing.T) {
 	require.Contains(t, string(first), `"application/problem+json"`)
 	require.NotContains(t, string(first), "$schema")
 	require.Empty(t, h.get(t, "/v3/self", "a").Header.Get("Link"))
+}
+
+func TestOperationsAreDescribedWhileOthersAreCalled(t *testing.T) {
+	t.Parallel()
+	type inner struct {
+		Name string `json:"name" minLength:"1"`
+	}
+	type input struct {
+		Body struct {
+			Inner inner   `json:"inner"`
+			Many  []inner `json:"many,omitempty"`
+		}
+	}
+	type output struct{ Body inner }
+	h := newHouse(t)
+	const many = 50
+	for i := range many {
+		id := fmt.Sprintf("lazy%d", i)
+		kit.Register(h.api, kit.Op{Operation: huma.Operation{OperationID: id, Method: http.MethodPost, Path: "/v3/" + id}, AnyPrincipal: true},
+			func(_ context.Context, _ access.Subject, in *input) (*output, error) { return &output{in.Body.Inner}, nil })
+	}
+	var wg sync.WaitGroup
+	for i := range 2 * many {
+		wg.Go(func() {
+			a := h.do(t, "POST", fmt.Sprintf("/v3/lazy%d", i%many), "a", `{"inner":{"name":"n"},"many":[{"name":"m"}]}`)
+			assert(t, a.Status == 200, a.Body)
+		})
+	}
+	wg.Go(func() { h.api.OpenAPI() })
+	wg.Wait()
+	require.NotNil(t, h.api.OpenAPI().Paths["/v3/lazy49"].Post)
+}
+
+// assert fails from any goroutine.
+func assert(t *testing.T, ok bool, text string) {
+	t.Helper()
+	if !ok {
+		t.Error(text)
+	}
+}
+
+func TestADefaultThatNobodyWouldFillInIsRefused(t *testing.T) {
+	t.Parallel()
+	type input struct {
+		Body struct {
+			Many []struct {
+				Mode string `json:"mode,omitempty" default:"fast"`
+			} `json:"many"`
+		}
+	}
+	h := newHouse(t)
+	kit.Register(h.api, kit.Op{Operation: huma.Operation{OperationID: "d", Method: http.MethodPost, Path: "/v3/d"}, AnyPrincipal: true},
+		func(context.Context, access.Subject, *input) (*struct{}, error) { return nil, nil })
+	require.PanicsWithValue(t, "kit: d: the member Mode has a default; take an Optional and its Or", func() { h.api.OpenAPI() })
 }

@@ -15,8 +15,8 @@ func TestSchedulesThatAreDueWhenTheServerIsKilledRunOnce(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, database string) {
 		s := newServer(t, database)
-		const n = 60
-		due := live.Now().Add(6 * time.Second).UTC().Truncate(time.Second)
+		const n = 40
+		due := live.Now().Add(10 * time.Second).UTC().Truncate(time.Second)
 		for i := range n {
 			a := s.call(http.MethodPost, "/v3/organizations/"+s.org+"/schedules", fmt.Sprintf(
 				`{"name": "schedule-%d", "prompt": "nothing", "schedule_type": "one_time", "scheduled_at": %q}`, i, due.Format(time.RFC3339)), nil)
