@@ -66,7 +66,9 @@ func (g *gap) operation(w, o operation) {
 	case has:
 		g.schema(answer, reply, "answer", true, 0)
 	}
-	g.permissions(texts(w.spec["x-permission"]), texts(o.spec["x-permission"]))
+	if w.spec["x-permission"] != nil { // the older versions knew few
+		g.permissions(texts(w.spec["x-permission"]), texts(o.spec["x-permission"]))
+	}
 }
 
 // newer are the names that later versions of the contract take as well (contract/behaviour.md §2.2).
@@ -79,6 +81,9 @@ var newer = map[string][]string{
 
 // permissions must be the contract's, and besides only what §2.2 puts beside them.
 func (g *gap) permissions(want, got []string) {
+	if i := slices.Index(want, "Read"); i >= 0 {
+		want[i] = "ViewOrgRepositories" // contract/behaviour.md §19.2
+	}
 	for _, name := range want {
 		if !slices.Contains(got, name) {
 			g.say("permission %s: missing", name)

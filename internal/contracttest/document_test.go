@@ -115,7 +115,11 @@ func list(v any) []any {
 	return l
 }
 
+// texts gives a list of texts; one text is a list of itself.
 func texts(v any) []string {
+	if s, ok := v.(string); ok {
+		return []string{s}
+	}
 	var out []string
 	for _, e := range list(v) {
 		if s, ok := e.(string); ok {

@@ -131,6 +131,11 @@ func value(o *servertest.Operation, s object, every bool) any {
 				out[name] = hint
 			}
 		}
+		if _, scoped := members["group_prefix"]; scoped { // a git permission takes exactly one of three scopes
+			delete(out, "group_prefix")
+			delete(out, "prefix_path")
+			out["repo_path"] = "some/repo"
+		}
 		return out
 	case "array":
 		items, _ := s["items"].(object)
