@@ -28,13 +28,17 @@ import (
 // runs, gives the same JSON and writes the same line to its log; it asks nobody who they are.
 
 // bareTask says on which database the baseline works.
-type bareTask struct{ Database, Org, Log string }
+type bareTask struct {
+	Database, Org, Log string
+	Asked              string // the file with what to replay; "" for nothing
+}
 
 type bare struct {
 	read, write *sql.DB
 	org         string
 	log         *slog.Logger
 	clock       clock.Clock
+	replays     []*replayed
 }
 
 // bareMain serves until standard input ends.
@@ -57,7 +61,13 @@ func bareMain(ctx context.Context) error {
 			return err
 		}
 	}
+	if t.Asked != "" {
+		if err := s.prepare(ctx, t.Asked); err != nil {
+			return err
+		}
+	}
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /replay/{n}", s.logged(s.replay))
 	mux.HandleFunc("GET /sessions", s.logged(s.list))
 	mux.HandleFunc("GET /sessions/{id}", s.logged(s.get))
 	mux.HandleFunc("POST /sessions", s.logged(s.create))

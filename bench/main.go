@@ -58,6 +58,11 @@ type bench struct {
 	gantry string        // the program that is measured
 	clock  clock.Clock
 	places map[string]*place
+
+	data     string  // where loaded databases are kept
+	scale    float64 // of the lists' data
+	database string  // a database to load, "" for one of the bench's own
+	match    string  // part of the names of the lists to measure, "" for all
 }
 
 // inner are the parts that run as processes of their own.
@@ -79,28 +84,42 @@ func run(ctx context.Context) error {
 	if len(os.Args) == 2 && inner[os.Args[1]] != nil {
 		return inner[os.Args[1]](ctx)
 	}
-	names := make([]string, len(figures))
+	names := make([]string, len(figures), len(figures)+1)
 	for i, f := range figures {
 		names[i] = f.name
 	}
+	names = append(names, "lists")
 	quick := flag.Bool("quick", false, "shorter: three pairs of less, good for trying out only")
 	only := flag.String("only", "", "comma-joined names of figures: "+strings.Join(names, ", "))
 	engine := flag.String("engine", "", "only one engine: sqlite or postgres")
 	out := flag.String("o", "", "page whose part between the bench markers is replaced by the tables")
 	profile := flag.String("profile", "", "instead write a CPU profile of each hot path into this `directory` and print its top functions")
+	scale := flag.Float64("scale", 1, "size of the lists' data: 1 is 1,000,000 sessions; -quick takes a fiftieth of it")
+	dataDir := flag.String("data", filepath.Join(os.TempDir(), "gantry-bench-data"), "directory in which the lists' data is kept from run to run")
+	load := flag.Bool("load", false, "only load the lists' data")
+	database := flag.String("database", "", "with -load: the URL of a new database to load instead")
+	match := flag.String("match", "", "measure only the lists whose name holds this")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", flag.Arg(0))
 	}
+	if *database != "" {
+		*engine = "sqlite"
+		if strings.HasPrefix(*database, "postgres") {
+			*engine = "postgres"
+		}
+	}
 	if *engine != "" {
 		engines = slices.DeleteFunc(engines, func(e string) bool { return e != *engine })
 	}
-	if slices.Contains(engines, "postgres") && os.Getenv(postgresEnv) == "" {
+	if slices.Contains(engines, "postgres") && os.Getenv(postgresEnv) == "" && *database == "" {
 		return withPostgres()
 	}
-	b := &bench{quick: *quick, pairs: 5, took: 3 * time.Second, places: map[string]*place{}}
+	b := &bench{
+		quick: *quick, pairs: 5, took: 3 * time.Second, places: map[string]*place{}, data: *dataDir, scale: *scale, database: *database, match: *match,
+	}
 	if b.quick {
-		b.pairs, b.took = 3, 500*time.Millisecond
+		b.pairs, b.took, b.scale = 3, 500*time.Millisecond, *scale/50
 	}
 	var err error
 	if b.self, err = os.Executable(); err != nil {
@@ -111,16 +130,24 @@ func run(ctx context.Context) error {
 	}
 	defer func() { _ = os.RemoveAll(b.dir) }() // a directory of ours
 	defer b.close()
+	if *load {
+		return b.loadData(ctx)
+	}
 	if err := b.build(ctx); err != nil {
 		return err
 	}
 	if *profile != "" {
 		return b.profile(ctx, *profile, *only, *out)
 	}
-	t := newTable(b)
-	err = b.measure(ctx, *only, t)
-	if *out != "" && err == nil {
-		err = replacePart(*out, "figures", t.markdown())
+	if *only != "lists" {
+		t := newTable(b)
+		err = b.measure(ctx, *only, t)
+		if *out != "" && err == nil {
+			err = replacePart(*out, "figures", t.markdown())
+		}
+	}
+	if err == nil && (*only == "" || slices.Contains(strings.Split(*only, ","), "lists")) {
+		err = b.lists(ctx, *out)
 	}
 	return err
 }

@@ -21,6 +21,8 @@ type adminCmd struct {
 	Key       adminKeyCmd          `cmd:"" help:"Make a fresh enterprise-admin key."`
 	Repo      adminRepoCmd         `cmd:"" help:"Repositories that sessions may name."`
 	Agent     adminAgentCmd        `cmd:"" help:"Agents that sessions may run with."`
+	APIKey    adminAPIKeyCmd       `cmd:"" name:"api-key" help:"Keys of the older API versions, apk_ and apk_user_."`
+	Person    adminPersonCmd       `cmd:"" help:"People and the groups they are in."`
 	WorkerKey adminWorkerKeyCmd    `cmd:"" name:"worker-key" help:"Keys of workers on other machines."`
 	IPList    adminIPListCmd       `cmd:"" name:"ip-list" help:"The list of addresses from which keys are good."`
 	Rotate    adminRotateKeeperCmd `cmd:"" name:"rotate-keeper" help:"Have another key wrap all keys."`

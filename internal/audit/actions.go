@@ -76,6 +76,7 @@ const (
 	DeleteOutpost       Action = "delete_outpost"
 	DrainHypervisor     Action = "drain_hypervisor"
 	ReleaseSecrets      Action = "release_session_secrets"
+	GenerateInsights    Action = "generate_session_insights"
 
 	RegisterIdpGroup   Action = "register_idp_group"
 	UnregisterIdpGroup Action = "unregister_idp_group"

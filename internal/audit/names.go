@@ -55,7 +55,7 @@ var contractActions = []Action{
 var ownActions = []Action{
 	CreateWorkerKey, RevokeWorkerKey, EnableIndexing, AddRepository, RemoveRepository, AddAgent, UpdateAgent, RemoveAgent, CreateOutpost,
 	DeleteOutpost, DrainHypervisor, RegisterIdpGroup, UnregisterIdpGroup, SyncIdpGroups,
-	CreateSchedule, UpdateSchedule, DeleteSchedule, RotateKeeper, ReleaseSecrets, CreateGitConnection, UpdateGitConnection,
+	CreateSchedule, UpdateSchedule, DeleteSchedule, RotateKeeper, ReleaseSecrets, GenerateInsights, CreateGitConnection, UpdateGitConnection,
 	DeleteGitConnection,
 }
 

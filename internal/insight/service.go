@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gantry/internal/access"
+	"gantry/internal/audit"
 	"gantry/internal/platform/clock"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
@@ -131,7 +132,13 @@ func (v *Service) Generate(ctx context.Context, who access.Subject, orgID, sessi
 			return err
 		}
 		// No key: the job of an earlier generation, should it still be there, writes nothing.
-		return jobs.InsertTx(ctx, tx, now, jobs.Insert{Kind: Job, Args: jobArgs{SessionID: s.ID, Generation: generation}})
+		err = jobs.InsertTx(ctx, tx, now, jobs.Insert{Kind: Job, Args: jobArgs{SessionID: s.ID, Generation: generation}})
+		if err != nil {
+			return err
+		}
+		return audit.RecordTx(ctx, tx, who, now.UnixMilli(), audit.Entry{
+			Action: audit.GenerateInsights, OrgID: s.OrgID, Data: map[string]any{"session_id": s.ID},
+		})
 	})
 	return started && err == nil, err
 }

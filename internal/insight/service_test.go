@@ -110,6 +110,9 @@ func TestInsightsAreMadeInTheBackgroundOnce(t *testing.T) {
 		require.Equal(t, "missing_tool", issue["label"], "the output says so")
 		require.Equal(t, "bug_fixing", analysis["classification"].(map[string]any)["category"])
 		require.Equal(t, "already_exists", s.generate(), "it is done")
+		logs := s.Do(t, http.MethodGet, "/v3/enterprise/audit-logs?action=generate_session_insights", s.Admin.Token.Reveal(), "").JSON(t)["items"].([]any)
+		require.Len(t, logs, 1, "once for the one that was started")
+		require.Equal(t, s.claim.SessionID, logs[0].(map[string]any)["data"].(map[string]any)["session_id"])
 
 		_, err := s.Sessions.SendMessage(t.Context(), s.Root(), session.MessageParams{OrgID: s.Org, SessionID: s.claim.SessionID, Message: "You forgot the test"})
 		require.NoError(t, err)

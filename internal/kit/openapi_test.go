@@ -105,7 +105,9 @@ func TestOperationsAreDescribedWhileOthersAreCalled(t *testing.T) {
 	for i := range many {
 		id := fmt.Sprintf("lazy%d", i)
 		kit.Register(h.api, kit.Op{Operation: huma.Operation{OperationID: id, Method: http.MethodPost, Path: "/v3/" + id}, AnyPrincipal: true},
-			func(_ context.Context, _ access.Subject, in *input) (*output, error) { return &output{in.Body.Inner}, nil })
+			func(_ context.Context, _ access.Subject, in *input) (*output, error) {
+				return &output{in.Body.Inner}, nil
+			})
 	}
 	var wg sync.WaitGroup
 	for i := range 2 * many {

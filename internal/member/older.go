@@ -305,3 +305,12 @@ func (s *Service) GroupsWithRoles(ctx context.Context, sub access.Subject, r pag
 	p.Total = &n
 	return p, err
 }
+
+// FirstOrg gives the oldest organization, empty when there is none. It authorises nobody: an operator's command asks.
+func (s *Service) FirstOrg(ctx context.Context) (string, error) {
+	orgID, err := firstOrg(ctx, s.db.Reader())
+	if errors.Is(err, db.ErrNone) {
+		return "", nil
+	}
+	return orgID, err
+}

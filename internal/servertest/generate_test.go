@@ -103,7 +103,8 @@ var hints = object{
 	"start_date": "2026-01-01", "end_date": "2026-02-01",
 	"ip_ranges": []any{"0.0.0.0/0", "::/0"},
 	"emails":    []any{"new@example.com"}, "enterprise_role_id": "account_member",
-	"url": "https://git.example.com/a/b.git", "macro": "!some-text", "expires_at": 4102444800, "new_key_expires_at": 4102444800}
+	"url": "https://git.example.com/a/b.git", "macro": "!some-text", "expires_at": 4102444800, "new_key_expires_at": 4102444800,
+}
 
 // value makes a value that fits a schema: required members only, unless every one is asked for.
 func value(o *servertest.Operation, s object, every bool) any {
@@ -134,7 +135,7 @@ func value(o *servertest.Operation, s object, every bool) any {
 		if _, scoped := members["group_prefix"]; scoped { // a git permission takes exactly one of three scopes
 			delete(out, "group_prefix")
 			delete(out, "prefix_path")
-			out["repo_path"] = "some/repo"
+			out["repo_path"] = value(o, members["repo_path"].(object), every)
 		}
 		return out
 	case "array":

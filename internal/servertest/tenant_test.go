@@ -222,7 +222,7 @@ func (o *tenant) picture(t testing.TB, s *servertest.Server) string {
 		require.Equal(t, http.StatusOK, a.Status, "%s: %s", path, a.Body)
 		for _, item := range list[object](a.JSON(t)["items"]) {
 			if item["org_id"] == o.org {
-				b.WriteString(fmt.Sprintln(path, item))
+				fmt.Fprintln(&b, path, item)
 			}
 		}
 	}

@@ -80,12 +80,16 @@ func (s *Session) countNewTx(ctx context.Context, tx *db.Tx) error {
 	return rollup.BeginTx(ctx, tx, s.counts(), s.counted)
 }
 
-// countBatch is how many sessions of an older release are counted in one transaction.
-const countBatch = 50
+const (
+	// countBatch is how many sessions of an older release are counted in one transaction.
+	countBatch = 50
+	// countBatches is how many such transactions one look takes; more wait for the next.
+	countBatches = 10
+)
 
 // countOld counts the sessions that the roll-ups don't know: those of an older release, also of one that still runs beside this one.
 func (v *Service) countOld(ctx context.Context) error {
-	for {
+	for range countBatches {
 		ids, err := db.All(ctx, v.DB.Reader(), db.Text, `SELECT session_id FROM sessions WHERE counted = 0 LIMIT $1`, countBatch)
 		if err != nil || len(ids) == 0 {
 			return err
@@ -110,4 +114,5 @@ func (v *Service) countOld(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
 }

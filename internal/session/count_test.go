@@ -262,3 +262,35 @@ func TestASessionOfAnOlderReleaseIsCountedWithItsFirstChange(t *testing.T) {
 		h.balanced(t)
 	})
 }
+
+func TestTheRollUpsHoldWhenManyWriteAtOnce(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, h *house) {
+		done := make(chan error)
+		for i := range 8 {
+			go func() {
+				for n := range 5 {
+					s, err := h.Create(t.Context(), person([]string{"user-1", "user-2"}[i%2]), session.CreateParams{
+						OrgID: []string{h.org, h.other}[n%2], Prompt: "do it",
+					})
+					if err == nil {
+						_, err = h.SendMessage(t.Context(), h.boss, session.MessageParams{SessionID: s.ID, Message: "more"})
+					}
+					if err == nil {
+						_, err = h.SendMessage(t.Context(), h.boss, session.MessageParams{SessionID: s.ID, Message: "and more"})
+					}
+					if err != nil {
+						done <- err
+						return
+					}
+				}
+				done <- nil
+			}()
+		}
+		for range 8 {
+			require.NoError(t, <-done)
+		}
+		h.balanced(t)
+		require.EqualValues(t, 40, h.recount(t, "", "").Sessions.BySize["s"], "three messages each")
+	})
+}

@@ -62,6 +62,7 @@ func TestHotQueriesReadAnIndex(t *testing.T) {
 			{"waiting", "sessions_waiting", `SELECT COUNT(*) FROM sessions WHERE status IN ('new', 'claimed', 'resuming')`},
 			{"orphans, organizations", "organizations_deleted", orphans},
 			{"orphans, sessions", "sessions_live (org_id=?)", orphans},
+			{"not counted yet", "sessions_uncounted", `SELECT session_id FROM sessions WHERE counted = 0 LIMIT 50`},
 			{"events", "session_events", `SELECT seq FROM session_events WHERE session_id = 's' AND seq > 5 ORDER BY seq LIMIT 100`},
 			{"messages", "session_events_messages", `SELECT seq FROM session_events WHERE session_id = 's' AND seq > 5
 				AND type IN ('message', 'user_message') ORDER BY seq LIMIT 100`},

@@ -79,6 +79,8 @@ func TestEverythingHasAPlaceBelowTheDataDirectory(t *testing.T) {
 	require.Equal(t, 30*time.Minute, c.Serve.IdleTimeout)
 	require.InDelta(t, 15, c.Serve.ACUMinutes, 0)
 	require.Equal(t, -8*time.Hour, c.Serve.DayOffset)
+	require.Equal(t, config.Bounds{1, 3, 6, 10}, c.Serve.SizeACUs)
+	require.Equal(t, config.Bounds{2, 4, 8, 15}, c.Serve.SizeMessages)
 }
 
 func TestDataDefaultsToTheUsersDataHome(t *testing.T) {
@@ -170,6 +172,11 @@ func TestWrongSettingsAreRefusedWithWhatWhereAndHowToMend(t *testing.T) {
 		"capacity":                 {"--worker-capacity 5000", []string{"out of range"}},
 		"in flight":                {"--requests-in-flight 0", []string{"out of range"}},
 		"sandbox by name only":     {"--sandbox off", []string{"must be one of"}},
+		"sizes too few":            {"--size-acus 1,2,3", []string{"four numbers like 1,3,6,10"}},
+		"sizes descend":            {"--size-messages 2,1,8,15", []string{"four ascending numbers"}},
+		"model without a name":     {"--insights-model-url https://models.example.com", []string{"insights-model", "Give both"}},
+		"model without an address": {"--insights-model m", []string{"insights-model", "Give both"}},
+		"model's key in the URL":   {"--insights-model m --insights-model-url https://u:hunter2@models.example.com", []string{"no http(s) address", "GANTRY_INSIGHTS_MODEL_KEY"}},
 		"several are told at once": {"--acu-minutes 0 --listen nope", []string{"acu-minutes", "listen"}},
 	} {
 		t.Run(name, func(t *testing.T) {
