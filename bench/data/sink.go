@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -56,6 +55,7 @@ func (s postgresSink) end(ctx context.Context, done bool) error {
 type sqliteSink struct {
 	pool *sql.DB
 	conn *sql.Conn
+	kept map[string]*sql.Stmt
 	open bool // a transaction is open
 	n    int  // rows in it
 }
@@ -68,7 +68,7 @@ func openSQLiteSink(ctx context.Context, path string) (*sqliteSink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sqliteSink{pool: pool}
+	s := &sqliteSink{pool: pool, kept: map[string]*sql.Stmt{}}
 	s.conn, err = pool.Conn(ctx)
 	return s, err
 }
@@ -86,7 +86,7 @@ func (s *sqliteSink) put(ctx context.Context, table string, columns []string, ro
 		for _, r := range some {
 			args = append(args, r...)
 		}
-		if _, err := s.conn.ExecContext(ctx, insert(table, columns, len(some)), args...); err != nil {
+		if err := s.insert(ctx, table, columns, len(some), args); err != nil {
 			return err
 		}
 		s.n += len(some)
@@ -95,6 +95,18 @@ func (s *sqliteSink) put(ctx context.Context, table string, columns []string, ro
 		return nil
 	}
 	return s.commit(ctx)
+}
+
+func (s *sqliteSink) insert(ctx context.Context, table string, columns []string, rows int, args []any) error {
+	query := insert(table, columns, rows)
+	if s.kept[query] == nil {
+		var err error
+		if s.kept[query], err = s.conn.PrepareContext(ctx, query); err != nil {
+			return err
+		}
+	}
+	_, err := s.kept[query].ExecContext(ctx, args...)
+	return err
 }
 
 // insert is a statement for many rows. Names are constants of this package and of the rooms.
@@ -106,7 +118,7 @@ func insert(table string, columns []string, rows int) string {
 			b.WriteString(", ")
 		}
 		for c := range columns {
-			b.WriteString([]string{", ", "("}[b2i(c == 0)] + "$" + strconv.Itoa(r*len(columns)+c+1))
+			b.WriteString([]string{", ?", "(?"}[b2i(c == 0)]) // numbered ones would be looked up one by one
 		}
 		b.WriteByte(')')
 	}

@@ -18,14 +18,15 @@ import (
 )
 
 type adminCmd struct {
-	Key       adminKeyCmd          `cmd:"" help:"Make a fresh enterprise-admin key."`
-	Repo      adminRepoCmd         `cmd:"" help:"Repositories that sessions may name."`
-	Agent     adminAgentCmd        `cmd:"" help:"Agents that sessions may run with."`
-	APIKey    adminAPIKeyCmd       `cmd:"" name:"api-key" help:"Keys of the older API versions, apk_ and apk_user_."`
-	Person    adminPersonCmd       `cmd:"" help:"People and the groups they are in."`
-	WorkerKey adminWorkerKeyCmd    `cmd:"" name:"worker-key" help:"Keys of workers on other machines."`
-	IPList    adminIPListCmd       `cmd:"" name:"ip-list" help:"The list of addresses from which keys are good."`
-	Rotate    adminRotateKeeperCmd `cmd:"" name:"rotate-keeper" help:"Have another key wrap all keys."`
+	Key       adminKeyCmd           `cmd:"" help:"Make a fresh enterprise-admin key."`
+	Repo      adminRepoCmd          `cmd:"" help:"Repositories that sessions may name."`
+	Git       adminGitConnectionCmd `cmd:"" name:"git-connection" help:"Connections to git providers and hosts, with their tokens."`
+	Agent     adminAgentCmd         `cmd:"" help:"Agents that sessions may run with."`
+	APIKey    adminAPIKeyCmd        `cmd:"" name:"api-key" help:"Keys of the older API versions, apk_ and apk_user_."`
+	Person    adminPersonCmd        `cmd:"" help:"People and the groups they are in."`
+	WorkerKey adminWorkerKeyCmd     `cmd:"" name:"worker-key" help:"Keys of workers on other machines."`
+	IPList    adminIPListCmd        `cmd:"" name:"ip-list" help:"The list of addresses from which keys are good."`
+	Rotate    adminRotateKeeperCmd  `cmd:"" name:"rotate-keeper" help:"Have another key wrap all keys."`
 }
 
 // adminOptions are what every admin command needs to reach the data.
@@ -129,6 +130,7 @@ type adminRepoCmd struct {
 type adminRepoAddCmd struct {
 	adminOptions `embed:""`
 	RepoRoot     []string `help:"Directory below which file repositories may lie; may be repeated." placeholder:"DIR" sep:"," type:"path" env:"GANTRY_REPO_ROOT"`
+	Connection   string   `help:"Id or name of the git connection it belongs to. Default: none, and every organization may use it." placeholder:"CONNECTION"`
 	Name         string   `arg:"" help:"Name that sessions use, like owner/name."`
 	Address      string   `arg:"" name:"url" help:"https://…, ssh://…, git@host:path, file:///path, or a path."`
 }
@@ -143,7 +145,11 @@ func (r *adminRepoAddCmd) Run(ctx context.Context, io *stdio, src config.Sources
 		r.Address = "file://" + root
 	}
 	return r.with(ctx, io, src, func(a *admin) error {
-		got, err := forge.New(a.DB, forge.Options{FileRoots: r.RepoRoot}).Add(ctx, operator("repo add", access.ManageGitIntegrations), r.Name, r.Address)
+		connection, err := a.connection(ctx, r.Connection)
+		if err != nil {
+			return err
+		}
+		got, err := a.forge(r.RepoRoot...).AddTo(ctx, operator("repo add", access.ManageGitIntegrations), connection, r.Name, r.Address)
 		if err != nil {
 			return err
 		}
@@ -153,13 +159,21 @@ func (r *adminRepoAddCmd) Run(ctx context.Context, io *stdio, src config.Sources
 
 type adminRepoListCmd struct {
 	adminOptions `embed:""`
+	Connection   string `help:"Id or name of the git connection whose repositories to show. Default: those that every organization may use." placeholder:"CONNECTION"`
 }
 
 // Run shows all repositories by name.
 func (r *adminRepoListCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
 	return r.with(ctx, io, src, func(a *admin) error {
+		connection, err := a.connection(ctx, r.Connection)
+		if err != nil {
+			return err
+		}
 		all, err := pages(func(p page.Request) (page.Page[forge.Repository], error) {
-			return forge.New(a.DB, forge.Options{}).List(ctx, operator("repo list", access.ViewGitIntegrations), p)
+			l, err := a.forge().ConnectionRepositories(ctx, operator("repo list", access.ViewGitIntegrations), forge.ListingParams{
+				ConnectionID: connection, Page: p,
+			})
+			return l.Page, err
 		})
 		if err != nil {
 			return err
@@ -189,12 +203,17 @@ func printRepositories(io *stdio, asJSON bool, all []forge.Repository) error {
 
 type adminRepoRemoveCmd struct {
 	adminOptions `embed:""`
+	Connection   string `help:"Id or name of the git connection it belongs to. Default: none." placeholder:"CONNECTION"`
 	Name         string `arg:"" help:"Name of the repository."`
 }
 
 // Run takes a repository off the list.
 func (r *adminRepoRemoveCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
 	return r.with(ctx, io, src, func(a *admin) error {
-		return forge.New(a.DB, forge.Options{}).Remove(ctx, operator("repo remove", access.ManageGitIntegrations), r.Name)
+		connection, err := a.connection(ctx, r.Connection)
+		if err != nil {
+			return err
+		}
+		return a.forge().RemoveFrom(ctx, operator("repo remove", access.ManageGitIntegrations), connection, r.Name)
 	})
 }

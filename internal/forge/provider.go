@@ -33,6 +33,9 @@ func Providers() []Provider {
 	}
 }
 
+// CloudHost is a provider's own host, empty where there is none.
+func CloudHost(p Provider) string { return families[p].cloud }
+
 // family is what a provider's kinds of connection have in common.
 type family struct {
 	// cloud is the provider's own host, whose API is elsewhere; empty when there is none.

@@ -23,7 +23,7 @@ func newOracle(expr string) *oracle {
 	o := &oracle{}
 	for i, field := range strings.Fields(expr) {
 		o.fields[i] = map[int]bool{}
-		for _, part := range strings.Split(field, ",") {
+		for part := range strings.SplitSeq(field, ",") {
 			span, step, stepped := strings.Cut(part, "/")
 			from, to, n := cronFields[i].least, cronFields[i].most, 1
 			if span != "*" {

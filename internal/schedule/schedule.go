@@ -104,8 +104,12 @@ func (s *Spec) validate() error {
 		return fault.InvalidField("name", "must be text of 1 to %d characters", MaxName)
 	}
 	for _, t := range []struct{ field, text string }{
-		{"slack_channel_id", s.SlackChannelID}, {"slack_team_id", s.SlackTeamID}, {"playbook_id", s.PlaybookID},
-		{"target_devin_id", s.TargetID}, {"run_as_user_id", s.RunAsUserID}, {"platform", s.Platform},
+		{"slack_channel_id", s.SlackChannelID},
+		{"slack_team_id", s.SlackTeamID},
+		{"playbook_id", s.PlaybookID},
+		{"target_devin_id", s.TargetID},
+		{"run_as_user_id", s.RunAsUserID},
+		{"platform", s.Platform},
 	} {
 		if len(t.text) > max(maxSlack, maxID) || !plain(t.text) {
 			return fault.InvalidField(t.field, "must be text of at most %d bytes", maxID)

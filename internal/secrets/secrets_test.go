@@ -167,9 +167,14 @@ func TestValuesHaveTheFormOfTheirType(t *testing.T) {
 			field string
 			p     secrets.CreateParams
 		}{
-			{"key", params("", "x")}, {"key", params("  ", "x")}, {"key", params(strings.Repeat("k", 257), "x")}, {"key", params("a\x00b", "x")},
-			{"value", params("k", strings.Repeat("v", secrets.MaxValue+1))}, {"value", params("k", strings.Repeat("ü", secrets.MaxValue))},
-			{"value", params("k", "a\x00b")}, {"value", params("k", "a\xff")},
+			{"key", params("", "x")},
+			{"key", params("  ", "x")},
+			{"key", params(strings.Repeat("k", 257), "x")},
+			{"key", params("a\x00b", "x")},
+			{"value", params("k", strings.Repeat("v", secrets.MaxValue+1))},
+			{"value", params("k", strings.Repeat("ü", secrets.MaxValue))},
+			{"value", params("k", "a\x00b")},
+			{"value", params("k", "a\xff")},
 			{"note", secrets.CreateParams{OrgID: ours, Type: secrets.KeyValue, Key: "k", Note: strings.Repeat("n", secrets.MaxNote+1)}},
 			{"type", secrets.CreateParams{OrgID: ours, Type: "password", Key: "k"}},
 		}

@@ -1,7 +1,9 @@
 package usage_test
 
 import (
+	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -165,4 +167,41 @@ func TestEveryBreakdownAddsUpToTheEnterprise(t *testing.T) {
 			require.Equal(t, ledger, sum(t, h.db, `SELECT SUM(acu_micros) FROM usage_cycles`))
 		})
 	}
+}
+
+// Sessions that share a person, an organization and the enterprise report at the same time, some of them over midnight: nothing is lost,
+// and nobody is in anybody's way for good.
+func TestReportsAtTheSameTimeAllCount(t *testing.T) {
+	t.Parallel()
+	each(t, usage.Options{}, func(t *testing.T, h *house) {
+		const sessions, reports = 12, 15
+		midnight := at("2026-03-10T08:00:00Z")
+		var wg sync.WaitGroup
+		for n := range sessions {
+			wg.Go(func() {
+				w := usage.Work{SessionID: fmt.Sprint("s", n), OrgID: []string{h.a, h.b}[n%2], UserID: []string{"u1", "u2"}[n/2%2]}
+				w.Start = midnight.Add(time.Duration(n%3-reports) * 5 * time.Second)
+				w.To = w.Start
+				for range reports {
+					w.From, w.To = w.To, w.To.Add(10*time.Second)
+					if err := h.db.Write(context.Background(), func(ctx context.Context, tx *db.Tx) error {
+						_, err := usage.Defaults().EnterTx(ctx, tx, w)
+						return err
+					}); err != nil {
+						panic(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		want := sessions * usage.Defaults().Amount(reports*10*time.Second)
+		require.Equal(t, want, sum(t, h.db, `SELECT SUM(acu_micros) FROM usage_entries`))
+		require.Equal(t, want, sum(t, h.db, `SELECT SUM(acu_micros) FROM usage_enterprise`))
+		require.Equal(t, want, sum(t, h.db, `SELECT SUM(acu_micros) FROM usage_daily WHERE scope = 'user' AND org_id = ''`))
+		require.Equal(t, want, sum(t, h.db, `SELECT SUM(acu_micros) FROM usage_daily WHERE scope = 'organization'`))
+		for _, o := range []string{h.a, h.b} { // one more report brings the cycle's sum up to date, whatever came at midnight
+			h.worked(t, usage.Work{SessionID: "last", OrgID: o, UserID: "u1"}, midnight.Add(time.Hour), time.Second)
+		}
+		require.Equal(t, sum(t, h.db, `SELECT SUM(acu_micros) FROM usage_entries`), sum(t, h.db, `SELECT SUM(acu_micros) FROM usage_cycles`))
+	})
 }

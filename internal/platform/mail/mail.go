@@ -206,8 +206,7 @@ func (m *Mailer) Send(ctx context.Context, id string, msg Message) error {
 
 // short drops an operation's addresses, which tell an operator nothing that the settings don't.
 func short(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err
 	}
 	return err
