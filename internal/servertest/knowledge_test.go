@@ -41,7 +41,7 @@ func TestAPlaybooksBlocksRunBeforeThePromptsAndANotesNever(t *testing.T) {
 		"name": "Releases", "trigger": "releasing", "body": block("echo note ran"),
 	}))
 	made := do(t, s, http.MethodPost, v3+"/sessions", jsonOf(t, object{
-		"prompt": "Please !release this, and !unknown stays.\n\n" + block(`echo prompt ran >&2; echo '{"released": true}'`),
+		"prompt": "Please !release this, and !unknown stays.\n\n" + block("echo prompt ran") + block(`echo '{"released": true}'`),
 	}))
 	id := made["session_id"].(string)
 	require.NotNil(t, made["playbook_id"], "the macro's playbook is the session's")
