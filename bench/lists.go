@@ -153,8 +153,8 @@ type statement struct {
 	Args []arg  `json:"args"`
 }
 
-// deepPages is how many pages of 200 lie before a deep one, if the list is that long.
-const deepPages = 50
+// deepPages is how many pages of 100 lie before a deep one, if the list is that long.
+const deepPages = 100
 
 // ask asks every case in process and notes the statements of an answer whose asker is known already. A case that the world can't
 // answer is an error: nothing is left out in silence.
@@ -214,7 +214,7 @@ func deepen(path string, get func(string) ([]byte, error)) (string, error) {
 	}
 	q, found := u.Query(), ""
 	for range deepPages {
-		q.Set("first", "200")
+		q.Set("first", "100") // every list takes so many
 		text, err := get(u.Path + "?" + q.Encode())
 		if err != nil {
 			return "", err

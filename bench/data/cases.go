@@ -106,6 +106,9 @@ func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
 
 // fill puts ids into a path.
 func (w World) fill(path string) (string, error) {
+	if strings.HasPrefix(path, "/v3/enterprise/playbooks/") {
+		return "/v3/enterprise/playbooks/" + w.EnterprisePlaybook, nil
+	}
 	out := strings.NewReplacer(
 		"{org_id}", w.Org, "{devin_id}", "devin-"+w.Session, "{session_id}", "devin-"+w.Session, "{user_id}", w.User,
 		"{service_user_id}", w.ServiceUser, "{idp_group_name}", w.Group, "{note_id}", w.Note, "{playbook_id}", w.Playbook,
@@ -146,7 +149,7 @@ func (w World) filter(path, name string) (url.Values, error) {
 		"schedule_id": w.Schedule, "automation_ids": "automation-none", "parent_session_id": "devin-" + w.Parent, "user_ids": w.User,
 		"service_user_ids": w.ServiceUser, "action": "create_session", "search": "the needle", "folder_path": w.Folder, "pinned_repo": w.Repo,
 		"access_type": "enterprise", "email": w.UserEmail, "filter_name": "service-00", "only_repo_paths": w.Repo, "exclude_repo_paths": w.Repo,
-		"org_id": w.Org, "status": map[bool]string{true: "active", false: "online"}[strings.Contains(path, "api-keys")],
+		"org_id": w.Org, "status": map[bool]string{true: "active", false: "available"}[strings.Contains(path, "api-keys")],
 	}
 	if known[name] == "" {
 		return nil, fmt.Errorf("%s has a filter %s without a value: give it one in filter", path, name)

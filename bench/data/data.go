@@ -55,9 +55,11 @@ type World struct {
 	Playbook    string `json:"playbook"`
 	Schedule    string `json:"schedule"`
 	Note        string `json:"note"`
-	Folder      string `json:"folder"` // its path
-	Connection  string `json:"connection"`
-	OtherOrgs   []string
+	// EnterprisePlaybook is one of no organization.
+	EnterprisePlaybook string `json:"enterprise_playbook"`
+	Folder             string `json:"folder"` // its path
+	Connection         string `json:"connection"`
+	OtherOrgs          []string
 }
 
 // The full size.

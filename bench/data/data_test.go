@@ -46,6 +46,13 @@ func TestWhatIsLoadedAgreesWithItself(t *testing.T) {
 			require.Equal(t, http.StatusOK, a.Status, a.Body)
 			require.Contains(t, a.Body, `"items":[{`, path)
 		}
+		cases, err := w.Cases()
+		require.NoError(t, err)
+		require.Greater(t, len(cases), 150)
+		for _, c := range cases {
+			a := s.Do(t, http.MethodGet, c.Path, s.Admin.Token.Reveal(), "")
+			require.Equal(t, http.StatusOK, a.Status, "%s\n%s", c.Path, a.Body)
+		}
 		report, err := s.Audit.Verify(t.Context(), s.Root(), audit.Anchor{})
 		require.NoError(t, err)
 		require.Empty(t, report.Findings, "every loaded entry is stamped and sealed")

@@ -32,6 +32,7 @@ func (l *loader) loadTexts(ctx context.Context) error {
 			o.playbooks = append(o.playbooks, id)
 		}
 		if o.id == "" {
+			l.world.EnterprisePlaybook = o.playbooks[0]
 			continue
 		}
 		for i := range 5 {

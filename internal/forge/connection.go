@@ -144,7 +144,7 @@ func (c Connection) checkToken(token secret.String) error {
 		if _, err := ssh.ParseRawPrivateKey([]byte(t)); err != nil {
 			return fault.InvalidField("token", "the private key can't be read; one with a passphrase can't be used")
 		}
-		if _, _, _, _, _, err := ssh.ParseKnownHosts([]byte(c.KnownHosts)); err != nil { //nolint:dogsled // only whether there is one counts
+		if _, _, _, _, _, err := ssh.ParseKnownHosts([]byte(c.KnownHosts)); err != nil {
 			return fault.InvalidField("known_hosts", "must hold the host's key (ssh-keyscan %s shows it): without it the host could be anybody", c.Host)
 		}
 	case strings.ContainsFunc(t, isControl) || strings.Contains(t, " "):

@@ -2,6 +2,7 @@ package forge
 
 import (
 	"context"
+	"maps"
 	"strings"
 
 	"gantry/internal/access"
@@ -44,9 +45,7 @@ func (s *Service) CreateConnection(ctx context.Context, sub access.Subject, p Co
 
 func (s *Service) recordConnectionTx(ctx context.Context, tx *db.Tx, sub access.Subject, verb string, c Connection, more map[string]any) error {
 	data := map[string]any{"git_connection_id": c.ID, "name": c.Name, "git_provider_type": c.Provider, "host": c.Host}
-	for k, v := range more {
-		data[k] = v
-	}
+	maps.Copy(data, more)
 	return audit.RecordTx(ctx, tx, sub, s.db.Clock().Millis(), audit.Entry{Action: c.Provider.action(verb), Data: data})
 }
 

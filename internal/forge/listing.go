@@ -104,7 +104,7 @@ func (s *Service) look(ctx context.Context, c Connection, wait bool) (Connection
 	case c.family().list == nil || now.Sub(c.ListedAt) < fresh:
 		return c, nil
 	case !c.ListedAt.IsZero() || !wait:
-		if c.paused(now) != nil {
+		if c.resting(now) {
 			return c, nil
 		}
 		return c, s.later(ctx, c.ID)
@@ -136,7 +136,7 @@ func (s *Service) ListJob(ctx context.Context, j jobs.Job) error {
 	if err != nil {
 		return err
 	}
-	if c.paused(s.db.Clock().Now()) != nil {
+	if c.resting(s.db.Clock().Now()) {
 		return nil // somebody who looks later asks again
 	}
 	_, err = s.ask(ctx, c)
@@ -179,9 +179,14 @@ func (s *Service) await(ctx context.Context, c Connection) (Connection, error) {
 	}
 }
 
-// paused gives the failure of a moment ago, after which nobody asks the provider for a while.
+// resting reports whether the provider failed a moment ago, after which nobody asks it for a while.
+func (c Connection) resting(now time.Time) bool {
+	return c.ListError != "" && now.Before(c.listingUntil)
+}
+
+// paused gives the failure of a provider that rests.
 func (c Connection) paused(now time.Time) error {
-	if c.ListError == "" || !now.Before(c.listingUntil) {
+	if !c.resting(now) {
 		return nil
 	}
 	if c.refused {

@@ -75,7 +75,8 @@ func providers() map[string]provider {
 		{"id": 13, "full_name": "team/tools"},
 	}
 	gitlab := []object{
-		{"id": 21, "path_with_namespace": "acme/web/shop", "description": "Sells", "last_activity_at": day}, {"id": 22, "path_with_namespace": "acme/x"},
+		{"id": 21, "path_with_namespace": "acme/web/shop", "description": "Sells", "last_activity_at": day},
+		{"id": 22, "path_with_namespace": "acme/x"},
 		{"id": 23, "path_with_namespace": "acme/y"},
 	}
 	token := secret.New("tok-1")
@@ -88,7 +89,8 @@ func providers() map[string]provider {
 				})
 			},
 			[]string{"Acme/Shop", "acme/site", "team/tools"},
-			forge.Repository{ProviderID: "11", URL: "https://github.com/Acme/Shop.git", Description: "Sells", Language: "Go", UpdatedAt: day}, "x-access-token",
+			forge.Repository{ProviderID: "11", URL: "https://github.com/Acme/Shop.git", Description: "Sells", Language: "Go", UpdatedAt: day},
+			"x-access-token",
 		},
 		"github enterprise": {
 			forge.ConnectionParams{Provider: forge.GitHubIndividual, Host: "git.corp.example:8443", URL: "https://git.corp.example:8443/", Token: token},
@@ -96,7 +98,8 @@ func providers() map[string]provider {
 				return linkPages(t, "/api/v3/user/repos", "&per_page=100", 10, github, header("Authorization", "Bearer tok-1"))
 			},
 			[]string{"Acme/Shop", "acme/site", "team/tools"},
-			forge.Repository{ProviderID: "11", URL: "https://git.corp.example:8443/Acme/Shop.git", Description: "Sells", Language: "Go", UpdatedAt: day}, "x-access-token",
+			forge.Repository{ProviderID: "11", URL: "https://git.corp.example:8443/Acme/Shop.git", Description: "Sells", Language: "Go", UpdatedAt: day},
+			"x-access-token",
 		},
 		"gitlab": {
 			forge.ConnectionParams{Provider: forge.GitLabToken, Host: "gitlab.example.com", URL: "https://gitlab.example.com/sub", Token: token},
@@ -104,7 +107,8 @@ func providers() map[string]provider {
 				return linkPages(t, "/sub/api/v4/projects", "&membership=true", 1, gitlab, header("Private-Token", "tok-1"))
 			},
 			[]string{"acme/web/shop", "acme/x", "acme/y"},
-			forge.Repository{ProviderID: "21", URL: "https://gitlab.example.com/sub/acme/web/shop.git", Description: "Sells", UpdatedAt: day}, "oauth2",
+			forge.Repository{ProviderID: "21", URL: "https://gitlab.example.com/sub/acme/web/shop.git", Description: "Sells", UpdatedAt: day},
+			"oauth2",
 		},
 		"gitlab oauth": {
 			forge.ConnectionParams{Provider: forge.GitLabOAuth, Host: "gitlab.com", Token: token},
@@ -112,7 +116,8 @@ func providers() map[string]provider {
 				return linkPages(t, "/api/v4/projects", "&pagination=keyset", 2, gitlab, header("Authorization", "Bearer tok-1"))
 			},
 			[]string{"acme/web/shop", "acme/x", "acme/y"},
-			forge.Repository{ProviderID: "21", URL: "https://gitlab.com/acme/web/shop.git", Description: "Sells", UpdatedAt: day}, "oauth2",
+			forge.Repository{ProviderID: "21", URL: "https://gitlab.com/acme/web/shop.git", Description: "Sells", UpdatedAt: day},
+			"oauth2",
 		},
 		"gitea": {
 			forge.ConnectionParams{Provider: forge.GiteaToken, Host: "code.example.com", Token: token},
@@ -120,27 +125,36 @@ func providers() map[string]provider {
 				return linkPages(t, "/api/v1/user/repos", "&limit=50", 2, github, header("Authorization", "token tok-1"))
 			},
 			[]string{"Acme/Shop", "acme/site", "team/tools"},
-			forge.Repository{ProviderID: "11", URL: "https://code.example.com/Acme/Shop.git", Description: "Sells", Language: "Go", UpdatedAt: day}, "oauth2",
+			forge.Repository{ProviderID: "11", URL: "https://code.example.com/Acme/Shop.git", Description: "Sells", Language: "Go", UpdatedAt: day},
+			"oauth2",
 		},
 		"bitbucket cloud": {
-			forge.ConnectionParams{Provider: forge.BitbucketToken, Host: "bitbucket.org", Token: token, Username: "bot"}, bitbucketCloud(password("bot", "tok-1")),
+			forge.ConnectionParams{Provider: forge.BitbucketToken, Host: "bitbucket.org", Token: token, Username: "bot"},
+			bitbucketCloud(password("bot", "tok-1")),
 			[]string{"acme/one", "acme/two", "team/three"},
-			forge.Repository{ProviderID: "{acme/one}", URL: "https://bitbucket.org/acme/one.git", Description: "d", Language: "rust", UpdatedAt: day}, "bot",
+			forge.Repository{ProviderID: "{acme/one}", URL: "https://bitbucket.org/acme/one.git", Description: "d", Language: "rust", UpdatedAt: day},
+			"bot",
 		},
 		"bitbucket workspace": {
 			forge.ConnectionParams{Provider: forge.BitbucketOAuth, Host: "bitbucket.org", URL: "https://bitbucket.org/team", Token: token},
-			bitbucketCloud(header("Authorization", "Bearer tok-1")), []string{"team/three"},
-			forge.Repository{ProviderID: "{team/three}", URL: "https://bitbucket.org/team/three.git", Description: "d", Language: "rust", UpdatedAt: day}, "x-token-auth",
+			bitbucketCloud(header("Authorization", "Bearer tok-1")),
+			[]string{"team/three"},
+			forge.Repository{ProviderID: "{team/three}", URL: "https://bitbucket.org/team/three.git", Description: "d", Language: "rust", UpdatedAt: day},
+			"x-token-auth",
 		},
 		"bitbucket server": {
-			forge.ConnectionParams{Provider: forge.BitbucketToken, Host: "bb.example.com", URL: "https://bb.example.com/ctx", Token: token}, bitbucketServer,
+			forge.ConnectionParams{Provider: forge.BitbucketToken, Host: "bb.example.com", URL: "https://bb.example.com/ctx", Token: token},
+			bitbucketServer,
 			[]string{"PRJ/one", "PRJ/two", "~me/three"},
-			forge.Repository{ProviderID: "1", URL: "https://bb.example.com/ctx/scm/PRJ/one.git", Description: "d"}, "x-token-auth",
+			forge.Repository{ProviderID: "1", URL: "https://bb.example.com/ctx/scm/PRJ/one.git", Description: "d"},
+			"x-token-auth",
 		},
 		"azure devops": {
-			forge.ConnectionParams{Provider: forge.AzureDevOps, Host: "dev.azure.com", URL: "https://dev.azure.com/acme", Token: token}, azure,
+			forge.ConnectionParams{Provider: forge.AzureDevOps, Host: "dev.azure.com", URL: "https://dev.azure.com/acme", Token: token},
+			azure,
 			[]string{"My Project/one", "My Project/two"},
-			forge.Repository{ProviderID: "guid-one", URL: "https://dev.azure.com/acme/My%20Project/_git/one", Description: "d", UpdatedAt: day}, "gantry",
+			forge.Repository{ProviderID: "guid-one", URL: "https://dev.azure.com/acme/My%20Project/_git/one", Description: "d", UpdatedAt: day},
+			"gantry",
 		},
 	}
 }
@@ -231,9 +245,8 @@ func TestEveryProviderListsItsRepositoriesInItsOwnWay(t *testing.T) {
 			}
 			require.Equal(t, p.paths, paths)
 			got := l.Items[0]
-			require.Equal(t, p.first, forge.Repository{
-				ProviderID: got.ProviderID, URL: got.URL, Description: got.Description, Language: got.Language, UpdatedAt: got.UpdatedAt,
-			})
+			said := forge.Repository{ProviderID: got.ProviderID, URL: got.URL, Description: got.Description, Language: got.Language, UpdatedAt: got.UpdatedAt}
+			require.Equal(t, p.first, said)
 
 			// git gets the same token with the name that the provider wants.
 			h.allow(t, "org-a", forge.PermissionParams{ConnectionID: c.ID, RepoPath: &got.Path})
@@ -393,7 +406,7 @@ func TestWhatAProviderSaidStandsUntilItIsAskedAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, h.time.Clock().Now(), got.ListedAt)
 		require.Empty(t, got.ListError)
-		require.Equal(t, 2, len(slices.DeleteFunc(h.actions(t), func(a string) bool { return a != "refresh_github_integration" })))
+		require.Len(t, slices.DeleteFunc(h.actions(t), func(a string) bool { return a != "refresh_github_integration" }), 2)
 	})
 }
 

@@ -176,10 +176,7 @@ func (r *resolver) known(ctx context.Context, c Connection, path, folded string,
 			return Repository{}, false, err
 		}
 		if repo, ok := rows[folded]; ok {
-			if repo.Kind() == File && r.s.stillAllowed(repo) != nil {
-				return repo, false, nil
-			}
-			return repo, true, nil
+			return repo, repo.Kind() != File || r.s.below(repo), nil
 		}
 		if c.family().list == nil || r.asked[c.ID] {
 			return Repository{}, false, nil

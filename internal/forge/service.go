@@ -191,6 +191,9 @@ func (s *Service) reachable(ctx context.Context, orgID string) ([]Connection, er
 		(SELECT git_connection_id FROM git_permissions WHERE org_id = $1) ORDER BY git_connection_id`, orgID)
 }
 
+// below reports whether a file is still below a listed root.
+func (s *Service) below(r Repository) bool { return s.stillAllowed(r) == nil }
+
 func (s *Service) stillAllowed(r Repository) error {
 	u, err := url.Parse(r.URL)
 	if err == nil {

@@ -9,6 +9,7 @@
 //     aren't.
 //   - It runs as the person in run_as_user_id, who has to be a member that may use sessions each time, or as the bot. A person's schedule
 //     runs as that person from its making on; a service user's runs as the bot unless it names somebody.
+//     Only who may impersonate changes what a schedule does that runs as somebody else.
 //   - A run fails when it can't start, and when its session ends in error. Failures in a row are counted; a session that finishes what it
 //     was asked, or a message that is delivered, sets them back. Nothing is ever switched off because of failures.
 //   - agent and the Slack fields are kept and shown, and change nothing here: the organization's agent runs every session, and
@@ -16,6 +17,7 @@
 package schedule
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -48,7 +50,8 @@ var Agents = []string{"devin", "data_analyst"}
 
 // Limits on what a caller may send.
 const (
-	MaxName     = 256 // characters
+	MaxName     = 256      // characters
+	MaxPrompt   = 64 << 10 // bytes; less than a session's, because a list shows 200 of them
 	MaxInterval = 1000
 	maxSlack    = 256
 	maxID       = 256
@@ -73,6 +76,14 @@ type Spec struct {
 	SlackChannelID string
 	SlackTeamID    string
 	RunAsUserID    string
+}
+
+// doesOther says whether a change has a schedule do something else, or do it at other times: everything but its name, whom it tells, and
+// being switched off.
+func (s *Schedule) doesOther(before *Schedule) bool {
+	then := before.Spec
+	then.Name, then.NotifyOn, then.SlackChannelID, then.SlackTeamID = s.Name, s.NotifyOn, s.SlackChannelID, s.SlackTeamID
+	return !reflect.DeepEqual(s.Spec, then) || s.Enabled && !before.Enabled
 }
 
 // Schedule is a schedule with what became of it. PlaybookTitle is filled for those that ask for it; a playbook that is gone has none.
@@ -102,6 +113,9 @@ type Schedule struct {
 func (s *Spec) validate() error {
 	if n := utf8.RuneCountInString(s.Name); strings.TrimSpace(s.Name) == "" || n > MaxName || !plain(s.Name) {
 		return fault.InvalidField("name", "must be text of 1 to %d characters", MaxName)
+	}
+	if len(s.Prompt) > MaxPrompt {
+		return fault.InvalidField("prompt", "must have at most %d bytes", MaxPrompt)
 	}
 	for _, t := range []struct{ field, text string }{
 		{"slack_channel_id", s.SlackChannelID},

@@ -28,6 +28,7 @@ func TestWhatASpecificationSaysWrongIsNamed(t *testing.T) {
 			{"name", daily(), func(s *schedule.Spec) { s.Name = " " }},
 			{"name", daily(), func(s *schedule.Spec) { s.Name = strings.Repeat("x", schedule.MaxName+1) }},
 			{"prompt", daily(), func(s *schedule.Spec) { s.Prompt = "\n" }},
+			{"prompt", daily(), func(s *schedule.Spec) { s.Prompt = strings.Repeat("x", schedule.MaxPrompt+1) }},
 			{"schedule_type", daily(), func(s *schedule.Spec) { s.Type = "hourly" }},
 			{"frequency", daily(), func(s *schedule.Spec) { s.Frequency = "" }},
 			{"frequency", daily(), func(s *schedule.Spec) { s.Frequency = "every day" }},
@@ -165,6 +166,35 @@ func TestAPersonsScheduleRunsAsThemAndOthersNeedTheRightToImpersonate(t *testing
 		_, err = h.change(s.ID, func(s *schedule.Schedule) { s.RunAsUserID = "user-none" })
 		isFault(t, err, fault.NotFound)
 		require.Contains(t, err.Error(), "run_as_user_id")
+	})
+}
+
+func TestWhatRunsAsSomebodyElseIsChangedOnlyByWhoMayImpersonate(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		ada, _ := h.NewPerson(t, "ada@example.com", h.org, access.RoleOrgMember)
+		bob, _ := h.NewPerson(t, "bob@example.com", h.org, access.RoleOrgMember)
+		spec := daily()
+		spec.RunAsUserID = bob
+		s := h.make(spec)
+		as := func(userID string, f func(s *schedule.Schedule)) error {
+			who, err := h.Members.PersonSubject(t.Context(), userID)
+			require.NoError(t, err)
+			_, err = h.Schedules.Update(t.Context(), who, h.org, s.ID, func(s *schedule.Schedule, _ time.Time) error { f(s); return nil })
+			return err
+		}
+		for name, f := range map[string]func(s *schedule.Schedule){
+			"prompt":    func(s *schedule.Schedule) { s.Prompt = "do as I say" },
+			"frequency": func(s *schedule.Schedule) { s.Frequency = "* * * * *" },
+			"tags":      func(s *schedule.Schedule) { s.Tags = []string{"x"} },
+			"approval":  func(s *schedule.Schedule) { s.BypassApproval = true },
+		} {
+			t.Run(name, func(t *testing.T) { isFault(t, as(ada, f), fault.Forbidden) })
+		}
+		require.Equal(t, spec, h.get(s.ID).Spec, "nothing is half done")
+		require.NoError(t, as(ada, func(s *schedule.Schedule) { s.Name, s.NotifyOn, s.Enabled = "renamed", schedule.Never, false }))
+		isFault(t, as(ada, func(s *schedule.Schedule) { s.Enabled = true }), fault.Forbidden)
+		require.NoError(t, as(bob, func(s *schedule.Schedule) { s.Prompt, s.Enabled = "my own", true }))
+		require.NoError(t, as(ada, func(s *schedule.Schedule) { s.RunAsUserID, s.Prompt = "", "as the bot" }))
 	})
 }
 

@@ -120,8 +120,14 @@ func (v *Service) check(ctx context.Context, who access.Subject, s, before *Sche
 			return err
 		}
 	}
-	if before != nil && s.RunAsUserID != "" && s.RunAsUserID != before.RunAsUserID {
+	switch {
+	case before == nil || s.RunAsUserID == "":
+		return nil
+	case s.RunAsUserID != before.RunAsUserID:
 		return v.Sessions.MayActFor(ctx, who, s.OrgID, "run_as_user_id", s.RunAsUserID)
+	case s.RunAsUserID != who.ID && s.doesOther(before):
+		// Otherwise whoever may change schedules could have somebody else say and run what they like.
+		return access.Require(who, access.ImpersonateOrgSessions, s.OrgID)
 	}
 	return nil
 }
@@ -199,7 +205,7 @@ func find(ctx context.Context, q db.Querier, orgID, scheduleID string) (Schedule
 const updateTries = 5
 
 // Update changes a schedule: change is given it as it is and may be called again. It needs ManageOrgSchedules, and
-// ImpersonateOrgSessions to have it run as somebody.
+// ImpersonateOrgSessions to have it run as somebody, and to change what one does that runs as somebody else.
 func (v *Service) Update(ctx context.Context, who access.Subject, orgID, scheduleID string, change func(s *Schedule, now time.Time) error,
 ) (Schedule, error) {
 	if err := access.Require(who, access.ManageOrgSchedules, orgID); err != nil {

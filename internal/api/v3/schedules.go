@@ -227,7 +227,6 @@ func registerSchedules(a *kit.API, rooms Rooms) {
 
 	create := scheduleOp("createSchedule", http.MethodPost, "", "Create a schedule", "It is on from then.")
 	create.Creates = true
-	create.Operation.MaxBodyBytes = 4 << 20
 	kit.Register(a, create, func(ctx context.Context, s access.Subject, in *struct{ Body ScheduleCreateRequest }) (*scheduleOutput, error) {
 		return scheduleAnswer(rooms.Schedules.Create(ctx, s, kit.Org(ctx), in.Body.spec()))
 	})
@@ -242,7 +241,6 @@ func registerSchedules(a *kit.API, rooms Rooms) {
 		Body ScheduleUpdateRequest
 	}
 	update := scheduleOp("updateSchedule", http.MethodPatch, oneSchedule, "Change a schedule", "Absent members stay, null clears.")
-	update.Operation.MaxBodyBytes = 4 << 20
 	kit.Register(a, update, func(ctx context.Context, s access.Subject, in *updateInput) (*scheduleOutput, error) {
 		return scheduleAnswer(rooms.Schedules.Update(ctx, s, kit.Org(ctx), in.ScheduleID, in.Body.change))
 	})

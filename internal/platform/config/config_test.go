@@ -177,6 +177,9 @@ func TestWrongSettingsAreRefusedWithWhatWhereAndHowToMend(t *testing.T) {
 		"model without a name":     {"--insights-model-url https://models.example.com", []string{"insights-model", "Give both"}},
 		"model without an address": {"--insights-model m", []string{"insights-model", "Give both"}},
 		"model's key in the URL":   {"--insights-model m --insights-model-url https://u:hunter2@models.example.com", []string{"no http(s) address", "GANTRY_INSIGHTS_MODEL_KEY"}},
+		"mail without a sender":    {"--smtp-url smtp://u:hunter2@mail.example.com", []string{"smtp-url (set by --smtp-url)", "--mail-from"}},
+		"mail without a server":    {"--mail-from a@example.com", []string{"mail-from", "--smtp-url"}},
+		"mail by another way":      {"--mail-from a@example.com --smtp-url https://u:hunter2@mail", []string{"smtps://"}},
 		"several are told at once": {"--acu-minutes 0 --listen nope", []string{"acu-minutes", "listen"}},
 	} {
 		t.Run(name, func(t *testing.T) {

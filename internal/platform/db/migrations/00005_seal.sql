@@ -10,7 +10,7 @@ CREATE INDEX audit_entries_fresh ON audit_entries (created_at, audit_log_id) WHE
 
 -- One row: the last sealed entry. Whoever changes it is the one that seals.
 CREATE TABLE audit_head (
-	id        BIGINT PRIMARY KEY CHECK (id = 1),
+	id        BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
 	number    BIGINT NOT NULL,
 	link      BYTEA, -- null before the first
 	sealed_at BIGINT NOT NULL
