@@ -21,7 +21,7 @@ func older(t *testing.T, change ...func(*kit.Options)) *house {
 	h := newHouse(t, change...)
 	a := kit.NewAPI(h.kit, kit.Version{
 		Title: "Older", Version: "1", Prefixes: []string{"/v1/"}, Form: kit.FastAPI, Deprecated: time.Unix(1_767_225_600, 0),
-		Rewrite: func(path string) string {
+		Rewrite: func(_, path string) string {
 			if rest, ok := strings.CutPrefix(path, "/v1/session/"); ok {
 				return "/v1/sessions/" + rest
 			}

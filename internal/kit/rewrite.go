@@ -32,10 +32,10 @@ func (k *Kit) rewrite(r *http.Request) {
 		if a.rewrite == nil {
 			continue
 		}
-		if path := a.rewrite(r.URL.Path); path != r.URL.Path {
+		if path := a.rewrite(r.Method, r.URL.Path); path != r.URL.Path {
 			r.URL.Path = path
 			if r.URL.RawPath != "" {
-				r.URL.RawPath = a.rewrite(r.URL.RawPath)
+				r.URL.RawPath = a.rewrite(r.Method, r.URL.RawPath)
 			}
 			return
 		}

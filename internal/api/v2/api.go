@@ -79,7 +79,7 @@ const (
 )
 
 // rewrite knows the older prefix, the audit logs' second place, the beta's repositories without their prefix, and a slash at the end.
-func rewrite(path string) string {
+func rewrite(_, path string) string {
 	switch {
 	case strings.HasPrefix(path, wide+"/"):
 		path = path[len("/api"):]

@@ -23,7 +23,7 @@ func TestOlderPathsAreRewritten(t *testing.T) {
 		"/api/v3/enterprise":                         "/api/v3/enterprise",
 		"/v3/enterprise/organizations/":              "/v3/enterprise/organizations/",
 	} {
-		require.Equal(t, want, rewrite(path), path)
+		require.Equal(t, want, rewrite("GET", path), path)
 	}
 }
 
