@@ -196,7 +196,7 @@ func TestWhateverHappenedTheAnalysisIsBoundedAndWhole(t *testing.T) {
 			"no, wrong", "started", "ended", "failed", "error", "denied", "exited", "completed", "session", "go test", "\x00", strings.Repeat("é", 3000), "",
 		}), rapid.String())
 		var events []session.Event
-		for range rapid.IntRange(0, 150).Draw(rt, "events") {
+		for range rapid.IntRange(0, 60).Draw(rt, "events") {
 			data := map[string]any{}
 			for _, k := range []string{"text", "status", "title", "id", "detail", "phase", "error", "url", "reason", "level", "stop_reason", "scope", "state"} {
 				data[k] = word.Draw(rt, k)

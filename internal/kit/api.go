@@ -24,7 +24,7 @@ type Version struct {
 	Prefixes []string
 	Form     Form
 	// Rewrite turns an older spelling of a path into the registered one, before routing; nil is none. It gives back any other path.
-	Rewrite func(path string) string
+	Rewrite func(method, path string) string
 	// Deprecated is since when programs ought to use a newer version; zero is never. Answers say so (RFC 9745).
 	Deprecated time.Time
 	// Authenticator replaces the kit's own, for a door with credentials of its own.
@@ -38,7 +38,7 @@ type API struct {
 	auth       Authenticator
 	form       Form
 	prefixes   []string
-	rewrite    func(string) string
+	rewrite    func(method, path string) string
 	deprecated time.Time
 	operations []*operation
 	opening    sync.Mutex

@@ -32,7 +32,7 @@ func (o *operation) guard(c *call, w http.ResponseWriter, r *http.Request, next 
 			o.refuse(c, w, err)
 			return
 		}
-		defer k.limits.leave(p, c.stream)
+		c.held = p // until finish
 	}
 	if err := o.findOrg(c, r); err != nil {
 		o.refuse(c, w, err)

@@ -36,6 +36,9 @@ func (k *Kit) outer(next http.Handler) http.Handler {
 		k.rewrite(r)
 		defer k.finish(c, query)
 		next.ServeHTTP(&c.w, r)
+		if c.tail != nil {
+			c.tail()
+		}
 	})
 }
 
@@ -51,6 +54,9 @@ func (c *call) logLevel() slog.Level {
 // may be a credential that somebody put there by mistake, and on a public operation a signature.
 func (k *Kit) finish(c *call, query string) {
 	p := recover()
+	if c.held != nil {
+		k.limits.leave(c.held, c.stream)
+	}
 	if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
 		k.log.LogAttrs(c, slog.LevelError, "panic", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		if c.w.status == 0 {

@@ -140,15 +140,19 @@ func streaming(ctx context.Context, f StreamFunc) *huma.StreamResponse {
 		h.Set("X-Accel-Buffering", "no")
 		st := &Stream{c: c, rc: http.NewResponseController(&c.w), LastID: c.req.Header.Get("Last-Event-ID")}
 		c.w.WriteHeader(http.StatusOK)
-		err := st.flush()
-		if err == nil {
-			err = f(c, st)
-		}
-		_ = st.rc.SetWriteDeadline(time.Time{}) // the connection may serve another request
-		if err != nil && !errors.Is(err, ErrStreamOver) && c.Err() == nil {
-			c.op.api.kit.log.ErrorContext(c, "stream ended", "error", err)
-		}
+		c.tail = func() { st.run(f) }
 	}}
+}
+
+func (st *Stream) run(f StreamFunc) {
+	err := st.flush()
+	if err == nil {
+		err = f(st.c, st)
+	}
+	_ = st.rc.SetWriteDeadline(time.Time{}) // the connection may serve another request
+	if err != nil && !errors.Is(err, ErrStreamOver) && st.c.Err() == nil {
+		st.c.op.api.kit.log.ErrorContext(st.c, "stream ended", "error", err)
+	}
 }
 
 // Send writes events and hands them to the network in one piece.

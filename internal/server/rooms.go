@@ -134,7 +134,8 @@ func (r *Rooms) doors(k *kit.Kit, cfg *config.Serve, public *url.URL) {
 		Authenticator: r.Members.Authenticator().OlderV2(cfg.StrictOlderKeys), Audit: r.Audit, Fleet: r.Fleet, Members: r.Members, Orgs: r.Orgs,
 		Forge: r.Forge, Insights: r.Insights, Metrics: r.Metrics, Playbooks: r.Playbooks, Sessions: r.Sessions, Usage: r.Usage, Options: v2.Options{ReferenceOnly: cfg.V2Examples == "off", CyclesArray: cfg.V2Cycles == "array"},
 	})
-	v3.New(k, v3.Rooms{Audit: r.Audit, Metrics: r.Metrics, Insights: r.Insights, Usage: r.Usage, Members: r.Members, Orgs: r.Orgs, Sessions: r.Sessions, Fleet: r.Fleet, Secrets: r.Secrets, Schedules: r.Schedules, Forge: r.Forge,
+	v3.New(k, v3.Rooms{
+		Audit: r.Audit, Metrics: r.Metrics, Insights: r.Insights, Usage: r.Usage, Members: r.Members, Orgs: r.Orgs, Sessions: r.Sessions, Fleet: r.Fleet, Secrets: r.Secrets, Schedules: r.Schedules, Forge: r.Forge,
 		Knowledge: r.Knowledge, Playbooks: r.Playbooks,
 	})
 	gantry.New(k, gantry.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, Forge: r.Forge, Members: r.Members, Knowledge: r.Knowledge, PublicURL: public})

@@ -218,6 +218,16 @@ func (v *Service) collectOne(ctx context.Context, orgID, address string) (Attach
 	return v.fetch(ctx, orgID, u)
 }
 
+// IsAttachment reports whether an address is of the form that this server gives to files.
+func (v *Service) IsAttachment(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || u.Host != v.PublicURL.Host {
+		return false
+	}
+	_, ok := ownAttachment(u)
+	return ok
+}
+
 // fetch takes a file from elsewhere in, through the guarded client. What went wrong there is told, for the caller named the address.
 func (v *Service) fetch(ctx context.Context, orgID string, u *url.URL) (Attachment, error) {
 	if u.Scheme != "https" && u.Scheme != "http" {

@@ -1,10 +1,14 @@
 package session_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"gantry/internal/platform/db"
+	"gantry/internal/platform/events"
 	"gantry/internal/platform/page"
 	"gantry/internal/session"
 	"gantry/internal/wire"
@@ -44,7 +48,7 @@ func TestReadersAreWokenAfterTheCommitAndByNothingElse(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		r, other := h.work(t), h.work(t)
 		id := r.row.SessionID
-		events, stop := h.Wake(id)
+		notices, stop := h.Hub.Subscribe(events.Session, id)
 		defer stop()
 		commands, stopCommands := h.WakeCommands(id)
 		defer stopCommands()
@@ -67,20 +71,20 @@ func TestReadersAreWokenAfterTheCommitAndByNothingElse(t *testing.T) {
 		other.send(ev(wire.EventMessage, wire.MessageData{Text: "hi"}))
 		_, err := r.try(ev("made_up", struct{}{}))
 		require.Error(t, err)
-		quiet(events)
+		quiet(notices)
 		seen := h.get(t, id).LastSeq
 		r.send(ev(wire.EventMessage, wire.MessageData{Text: "hi"}))
-		woken(events)
+		woken(notices)
 		quiet(commands)
 		tail, err := h.EventsAfter(t.Context(), id, seen, 10)
 		require.NoError(t, err)
 		require.Len(t, tail, 1)
 		h.say(t, id, "m")
-		woken(events)
+		woken(notices)
 		woken(commands)
 		_, err = h.Terminate(t.Context(), h.ours, h.org, id, false)
 		require.NoError(t, err)
-		woken(events)
+		woken(notices)
 		woken(commands)
 	})
 }
@@ -111,5 +115,41 @@ func TestTheConversationBeginsWithThePrompt(t *testing.T) {
 		require.Equal(t, "message", field(t, err))
 		_, err = h.SendMessage(t.Context(), h.ours, session.MessageParams{OrgID: h.org, SessionID: r.row.SessionID, Message: "a\x00"})
 		require.Equal(t, "message", field(t, err))
+	})
+}
+
+func TestAFollowerIsWokenWhateverIsHeardOfTheSession(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, h *house) {
+		r := h.work(t)
+		id := r.row.SessionID
+		known := h.get(t, id).LastSeq
+		first, stopFirst := h.Follow(id, known)
+		second, stopSecond := h.Follow(id, known)
+		woken := func(c <-chan struct{}, most time.Duration) bool {
+			select {
+			case <-c:
+				return true
+			case <-time.After(most):
+				return false
+			}
+		}
+		const patience = 20 * time.Second
+		r.send(ev(wire.EventMessage, wire.MessageData{Text: "hi"}))
+		require.True(t, woken(first, patience))
+		require.True(t, woken(second, patience))
+		require.True(t, woken(first, patience), "the next look finds it too")
+		// No notice comes about this one.
+		require.NoError(t, h.DB.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+			_, err := db.Exec(ctx, tx, `INSERT INTO session_events (session_id, seq, event_id, type, created_at, data)
+				VALUES ($1, $2, 'unheard', 'message', 1, '{}')`, id, h.get(t, id).LastSeq+100)
+			return err
+		}))
+		require.True(t, woken(first, patience))
+		stopFirst()
+		r.send(ev(wire.EventMessage, wire.MessageData{Text: "hi"}))
+		require.True(t, woken(second, patience))
+		require.False(t, woken(first, 0), "who left hears no more")
+		stopSecond()
 	})
 }

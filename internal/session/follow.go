@@ -46,11 +46,6 @@ func (v *Service) EventsAfter(ctx context.Context, sessionID string, seq int64, 
 		WHERE session_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`, sessionID, seq, n)
 }
 
-// Wake subscribes to notices about a session's events.
-func (v *Service) Wake(sessionID string) (<-chan struct{}, func()) {
-	return v.Hub.Subscribe(events.Session, sessionID)
-}
-
 // WakeCommands subscribes to notices about a session's commands.
 func (v *Service) WakeCommands(sessionID string) (<-chan struct{}, func()) {
 	return v.Hub.Subscribe(events.Command, sessionID)

@@ -64,6 +64,7 @@ type Service struct {
 	lapseAfter time.Time
 	downloads  []byte
 	pages      string // the address of the console's pages of sessions
+	followers  followers
 }
 
 // New makes the service.

@@ -105,12 +105,8 @@ func (d eventDoor) page(ctx context.Context, s access.Subject, in *eventsInput) 
 // followBatch is how many events one read of a stream takes.
 const followBatch = 200
 
-// A stream that nobody wakes looks by itself: soon after something came, then less and less often. A notice that was lost while its
-// listener was away wakes everybody when the listener is back.
-const (
-	followSoon = time.Second
-	followMost = 5 * time.Second
-)
+// followMost is how long a stream that nobody wakes leaves it to others to look.
+const followMost = time.Minute
 
 // follow streams events from Last-Event-ID on, without gap or repeat, until the session is over or sleeps.
 func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput) (kit.StreamFunc, error) {
@@ -118,7 +114,7 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 	if err != nil {
 		return nil, err
 	}
-	sessionID, begun := found.ID, found.State // a stream is long: it keeps no more than it needs
+	sessionID, known, begun := found.ID, found.LastSeq, found.State // a stream is long: it keeps no more than it needs
 	return func(ctx context.Context, st *kit.Stream) error {
 		after := int64(0)
 		if st.LastID != "" {
@@ -126,10 +122,9 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 				after = 0
 			}
 		}
-		wake, stop := d.s.Wake(sessionID)
+		wake, stop := d.s.Follow(sessionID, known)
 		defer stop()
 		var state session.State
-		look := followSoon
 		for {
 			list, err := kit.Apart(func() ([]session.Event, error) { return d.s.EventsAfter(ctx, sessionID, after, followBatch) })
 			if err != nil {
@@ -144,9 +139,6 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 			if err := st.Flush(); err != nil {
 				return err
 			}
-			if len(list) > 0 {
-				look = followSoon
-			}
 			if len(list) == followBatch {
 				if err := st.Wait(wake, 0); err != nil { // a key that is revoked doesn't read on, however much there is
 					return err
@@ -159,10 +151,9 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 			if ends(state) {
 				return st.Send(kit.Event{Type: "end", Data: StreamEnd{string(state.Status), kit.NullText(string(state.Detail))}})
 			}
-			if err := st.Wait(wake, look); err != nil {
+			if err := st.Wait(wake, followMost); err != nil {
 				return err
 			}
-			look = min(2*look, followMost)
 		}
 	}, nil
 }

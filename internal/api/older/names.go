@@ -9,8 +9,9 @@ import (
 	"gantry/internal/platform/fault"
 )
 
-// Names says what an older version calls the fields that a room names in a refusal. A key is one field or a dotted path of several; of
-// those that fit, the longest counts. An empty name takes the field out of the path: what lies in it lies in the body itself.
+// Names says what an older version calls the fields that a room names in a refusal. A key is one field or a dotted path of several, in
+// which * is any place of a list; of those that fit, the longest counts. An empty name takes the field out of the path: what lies in it
+// lies in the body itself.
 type Names map[string]string
 
 // Fault gives err with its fields named as the client of the older version knows them, in their places and in what is said of them.
@@ -39,22 +40,34 @@ func (n Names) loc(loc []string) []string {
 
 func (n Names) path(parts []string) []string {
 	out := make([]string, 0, len(parts))
-	for i := 0; i < len(parts); {
-		took := 1
-		name := parts[i : i+1]
-		for j := len(parts); j > i; j-- {
-			if to, ok := n[strings.Join(parts[i:j], ".")]; ok {
-				took, name = j-i, strings.Split(to, ".")
-				if to == "" {
-					name = nil
-				}
-				break
+	for len(parts) > 0 {
+		took, name := 0, ""
+		for key, to := range n {
+			if k := fits(key, parts); k > took {
+				took, name = k, to
 			}
 		}
-		out = append(out, name...)
-		i += took
+		switch {
+		case took == 0:
+			out, took = append(out, parts[0]), 1
+		case name != "":
+			out = append(out, name)
+		}
+		parts = parts[took:]
 	}
 	return out
+}
+
+// fits gives how many parts of a path a key stands for, 0 when it isn't the path's beginning.
+func fits(key string, parts []string) int {
+	n := 0
+	for part := range strings.SplitSeq(key, ".") {
+		if n == len(parts) || (part != parts[n] && part != "*") {
+			return 0
+		}
+		n++
+	}
+	return n
 }
 
 // message renames the path before a message's colon, and the words after it.

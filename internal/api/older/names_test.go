@@ -17,7 +17,7 @@ func TestARefusalNamesTheFieldsThatTheClientSent(t *testing.T) {
 	t.Parallel()
 	names := older.Names{
 		"trigger": "trigger_description", "time_after": "start", "permissions": "", "git_connection_id": "connection_id",
-		"permissions.0.repo_path": "repository",
+		"permissions.*.repo_path": "repository",
 	}
 	for _, c := range []struct {
 		in      *fault.Error
@@ -38,7 +38,7 @@ func TestARefusalNamesTheFieldsThatTheClientSent(t *testing.T) {
 			"3.connection_id: needs no connection_id, nicht connection_id\u00e4", []string{"body", "3", "connection_id"},
 			"needs no connection_id, nicht connection_id\u00e4",
 		},
-		{fault.InvalidField("permissions.0.repo_path", "no"), "repository: no", []string{"body", "repository"}, "no"},
+		{fault.InvalidField("permissions.7.repo_path", "no"), "repository: no", []string{"body", "repository"}, "no"},
 		{fault.InvalidField("permissions", "at most 200"), "at most 200", []string{"body"}, "at most 200"},
 		{fault.InvalidField("other", "x: y"), "other: x: y", []string{"body", "other"}, "x: y"},
 	} {
@@ -72,6 +72,8 @@ func FuzzNames(f *testing.F) {
 		require.Equal(t, "body", out.Fields[0].Loc[0])
 		require.Equal(t, utf8.ValidString(text), utf8.ValidString(out.Fields[0].Message))
 		again := fault.As(older.Names{"other_name": "x"}.Fault(fault.InvalidField(path, "%s", text)))
-		require.Equal(t, strings.Contains(text, "other_name"), again.Fields[0].Message != text)
+		if !strings.Contains(text, "other_name") {
+			require.Equal(t, text, again.Fields[0].Message, "nothing else changes")
+		}
 	})
 }

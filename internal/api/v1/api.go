@@ -3,6 +3,7 @@
 package v1
 
 import (
+	"net/http"
 	"strings"
 
 	"gantry/internal/api/older"
@@ -48,8 +49,12 @@ func New(k *kit.Kit, rooms Rooms) *kit.API {
 	return a
 }
 
-// rewrite knows the singular paths, v3's spelling of a message's, the audit logs' second place, and a slash at the end.
-func rewrite(path string) string {
+// rewrite knows the singular paths, v3's spelling of a message's, the audit logs' second place, a session's end without the version (one
+// page printed it so; with any other method the path is not the API's), and a slash at the end.
+func rewrite(method, path string) string {
+	if method == http.MethodDelete && strings.HasPrefix(path, "/sessions/") {
+		path = "/v1" + path
+	}
 	if !strings.HasPrefix(path, "/v1/") {
 		return path
 	}

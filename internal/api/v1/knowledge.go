@@ -87,6 +87,9 @@ type NotePath struct {
 	NoteID string `path:"note_id" maxLength:"256"`
 }
 
+// noteNames are v1's names of a note's fields.
+var noteNames = older.Names{"trigger": "trigger_description", "folder_id": "parent_folder_id"}
+
 const notesSuccessor = "/v3/organizations/{org_id}/knowledge/notes"
 
 func registerKnowledge(a *kit.API, rooms Rooms) {
@@ -98,17 +101,17 @@ func registerKnowledge(a *kit.API, rooms Rooms) {
 	type createInput struct{ Body KnowledgeParams }
 	create := op("createKnowledge", http.MethodPost, "/knowledge", "Make a note", "POST "+notesSuccessor, may...)
 	create.Creates = true
-	kit.Register(a, create, func(ctx context.Context, who access.Subject, in *createInput) (*knowledgeOutput, error) {
+	kit.Register(a, create, older.Naming(noteNames, func(ctx context.Context, who access.Subject, in *createInput) (*knowledgeOutput, error) {
 		return knowledgeAnswer(rooms.Knowledge.Create(ctx, who, in.Body.params(ctx, "")))
-	})
+	}))
 	type updateInput struct {
 		NotePath
 		Body KnowledgeParams
 	}
 	kit.Register(a, op("updateKnowledge", http.MethodPut, "/knowledge/{note_id}", "Rewrite a note", "PUT "+notesSuccessor+"/{note_id}", may...),
-		func(ctx context.Context, who access.Subject, in *updateInput) (*knowledgeOutput, error) {
+		older.Naming(noteNames, func(ctx context.Context, who access.Subject, in *updateInput) (*knowledgeOutput, error) {
 			return knowledgeAnswer(rooms.Knowledge.Replace(ctx, who, in.Body.params(ctx, in.NoteID)))
-		})
+		}))
 	kit.Register(a, op("deleteKnowledge", http.MethodDelete, "/knowledge/{note_id}", "Delete a note", "DELETE "+notesSuccessor+"/{note_id}", may...),
 		func(ctx context.Context, who access.Subject, in *NotePath) (*detailOutput, error) {
 			if _, err := rooms.Knowledge.Delete(ctx, who, kit.Org(ctx), in.NoteID); err != nil {

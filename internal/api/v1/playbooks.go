@@ -30,35 +30,25 @@ func (b PlaybookParams) params(ctx context.Context, id string) playbook.Params {
 
 // PlaybookResponse is a playbook. Those who made and changed it are named when they are people.
 type PlaybookResponse struct {
-	PlaybookID        string  `json:"playbook_id"`
-	OrgID             string  `json:"org_id" doc:"Empty for a playbook of the enterprise."`
-	Title             string  `json:"title"`
-	Body              string  `json:"body"`
-	Macro             *string `json:"macro"`
-	AccessType        string  `json:"access_type" doc:"team, or enterprise."`
-	Status            string  `json:"status" doc:"published."`
-	CreatedAt         *string `json:"created_at"`
-	UpdatedAt         *string `json:"updated_at"`
-	CreatedByUserID   *string `json:"created_by_user_id"`
-	CreatedByUserName *string `json:"created_by_user_name"`
-	UpdatedByUserID   *string `json:"updated_by_user_id"`
-	UpdatedByUserName *string `json:"updated_by_user_name"`
+	PlaybookID string  `json:"playbook_id"`
+	OrgID      string  `json:"org_id" doc:"Empty for a playbook of the enterprise."`
+	Title      string  `json:"title"`
+	Body       string  `json:"body"`
+	Macro      *string `json:"macro"`
+	AccessType string  `json:"access_type" doc:"team, or enterprise."`
+	Status     string  `json:"status" doc:"published."`
+	CreatedAt  *string `json:"created_at"`
+	UpdatedAt  *string `json:"updated_at"`
+	older.PlaybookAuthors
 }
 
-// playbookOf writes a playbook; people are the addresses of those who may be named.
-func playbookOf(p playbook.Playbook, people map[string]string) PlaybookResponse {
+func playbookOf(p playbook.Playbook, by older.PlaybookAuthors) PlaybookResponse {
 	out := PlaybookResponse{
 		PlaybookID: p.ID, OrgID: p.OrgID, Title: p.Title, Body: p.Body, Macro: kit.NullText(p.Macro), AccessType: "team", Status: "published",
-		CreatedAt: older.NullTime(p.CreatedAt), UpdatedAt: older.NullTime(p.UpdatedAt),
+		CreatedAt: older.NullTime(p.CreatedAt), UpdatedAt: older.NullTime(p.UpdatedAt), PlaybookAuthors: by,
 	}
 	if p.AccessType() == playbook.AccessEnterprise {
 		out.AccessType = "enterprise"
-	}
-	if name, ok := people[p.CreatedBy]; ok {
-		out.CreatedByUserID, out.CreatedByUserName = &p.CreatedBy, &name
-	}
-	if name, ok := people[p.UpdatedBy]; ok {
-		out.UpdatedByUserID, out.UpdatedByUserName = &p.UpdatedBy, &name
 	}
 	return out
 }
@@ -99,15 +89,8 @@ func registerPlaybooks(a *kit.API, rooms Rooms) {
 			if err != nil {
 				return nil, err
 			}
-			people, err := rooms.authors(ctx, all...)
-			if err != nil {
-				return nil, err
-			}
-			out := &playbooksOutput{Body: make([]PlaybookResponse, len(all))}
-			for i, p := range all {
-				out.Body[i] = playbookOf(p, people)
-			}
-			return out, nil
+			out, err := older.Playbooks(ctx, rooms.Members, all, playbookOf)
+			return &playbooksOutput{Body: out}, err
 		})
 
 	type createInput struct{ Body PlaybookParams }
@@ -138,22 +121,13 @@ func registerPlaybooks(a *kit.API, rooms Rooms) {
 		})
 }
 
-// authors gives the addresses of the people who made or changed playbooks.
-func (r Rooms) authors(ctx context.Context, all ...playbook.Playbook) (map[string]string, error) {
-	ids := make([]string, 0, 2*len(all))
-	for _, p := range all {
-		ids = append(ids, p.CreatedBy, p.UpdatedBy)
-	}
-	return r.Members.Emails(ctx, ids)
-}
-
 func (r Rooms) playbook(ctx context.Context, p playbook.Playbook, err error) (*playbookOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	people, err := r.authors(ctx, p)
+	one, err := older.Playbooks(ctx, r.Members, []playbook.Playbook{p}, playbookOf)
 	if err != nil {
 		return nil, err
 	}
-	return &playbookOutput{Body: playbookOf(p, people)}, nil
+	return &playbookOutput{Body: one[0]}, nil
 }

@@ -201,7 +201,7 @@ func (d sessionDoor) create(ctx context.Context, who access.Subject, in *struct{
 	p := session.CreateParams{
 		OrgID: kit.Org(ctx), Prompt: b.Prompt, Title: b.Title.Value, Tags: b.Tags, PlaybookID: b.PlaybookID.Value,
 		KnowledgeIDs: b.KnowledgeIDs, SecretIDs: b.SecretIDs, MaxACU: b.MaxACULimit.Ptr(), OutputSchema: b.StructuredOutputSchema.RawMessage,
-		SnapshotID: b.SnapshotID.Value, Unlisted: b.Unlisted.Or(false),
+		SnapshotID: b.SnapshotID.Value, Unlisted: b.Unlisted.Or(false), AttachmentURLs: d.attached(b.Prompt),
 	}
 	for _, s := range b.SessionSecrets {
 		p.Secrets = append(p.Secrets, session.SecretParam{Key: s.Key, Value: secret.New(s.Value), Sensitive: s.Sensitive.Or(true)})
@@ -215,7 +215,7 @@ func (d sessionDoor) create(ctx context.Context, who access.Subject, in *struct{
 		s, err = d.Sessions.Create(ctx, who, p)
 	}
 	if err != nil {
-		return nil, err
+		return nil, older.Names{"attachment_urls": "prompt", "attachment_urls.*": "prompt"}.Fault(err)
 	}
 	return &createSessionOutput{Body: CreateSessionResponse{SessionID: idOf(s), URL: d.Sessions.URL(s.ID), IsNewSession: &fresh}}, nil
 }
@@ -275,7 +275,8 @@ func summaryOf(s *session.Session, people map[string]string) SessionSummary {
 }
 
 // statusEnum is the table of contract/legacy.md §5: old clients poll until they read blocked, finished or expired, so every state that
-// ends or waits is one of these.
+// ends or waits is one of these. A session is put to sleep in one step, and nobody is told when a worker has taken one up again before
+// its agent works: suspend_requested and resumed never come up.
 func statusEnum(s session.State) *string {
 	out := "working"
 	switch s.Status {
@@ -369,8 +370,11 @@ func (d sessionDoor) message(ctx context.Context, who access.Subject, in *messag
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.Sessions.SendMessage(ctx, who, session.MessageParams{OrgID: orgID, SessionID: before.ID, Message: in.Body.Message}); err != nil {
-		return nil, err
+	_, err = d.Sessions.SendMessage(ctx, who, session.MessageParams{
+		OrgID: orgID, SessionID: before.ID, Message: in.Body.Message, AttachmentURLs: d.attached(in.Body.Message),
+	})
+	if err != nil {
+		return nil, older.Names{"attachment_urls": "message", "attachment_urls.*": "message"}.Fault(err)
 	}
 	out := &messageOutput{}
 	if before.State.Status == session.StatusSuspended {

@@ -46,6 +46,8 @@ func TestOlderPathsAreRewritten(t *testing.T) {
 		"/v3/session/a":             "/v3/session/a",
 		"/v1/sessions":              "/v1/sessions",
 	} {
-		require.Equal(t, want, rewrite(path), path)
+		require.Equal(t, want, rewrite("GET", path), path)
 	}
+	require.Equal(t, "/v1/sessions/a", rewrite("DELETE", "/sessions/a"))
+	require.Equal(t, "/sessions/a", rewrite("GET", "/sessions/a"), "a page of the web application")
 }

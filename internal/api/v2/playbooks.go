@@ -33,19 +33,16 @@ func (b CreateEnterprisePlaybookRequest) params(id string) playbook.Params {
 
 // EnterprisePlaybookResponse is a playbook of the enterprise. Those who made and changed it are named when they are people.
 type EnterprisePlaybookResponse struct {
-	PlaybookID        string  `json:"playbook_id"`
-	AccountID         string  `json:"account_id"`
-	Title             string  `json:"title"`
-	Body              string  `json:"body"`
-	Macro             *string `json:"macro"`
-	Access            string  `json:"access" doc:"enterprise."`
-	Status            string  `json:"status" doc:"published."`
-	CreatedAt         *string `json:"created_at"`
-	UpdatedAt         *string `json:"updated_at"`
-	CreatedByUserID   *string `json:"created_by_user_id"`
-	CreatedByUserName *string `json:"created_by_user_name"`
-	UpdatedByUserID   *string `json:"updated_by_user_id"`
-	UpdatedByUserName *string `json:"updated_by_user_name"`
+	PlaybookID string  `json:"playbook_id"`
+	AccountID  string  `json:"account_id"`
+	Title      string  `json:"title"`
+	Body       string  `json:"body"`
+	Macro      *string `json:"macro"`
+	Access     string  `json:"access" doc:"enterprise."`
+	Status     string  `json:"status" doc:"published."`
+	CreatedAt  *string `json:"created_at"`
+	UpdatedAt  *string `json:"updated_at"`
+	older.PlaybookAuthors
 }
 
 type playbooksOutput struct{ Body []EnterprisePlaybookResponse }
@@ -57,37 +54,18 @@ type PlaybookPath struct {
 	PlaybookID string `path:"playbook_id" maxLength:"256"`
 }
 
-// playbooks writes playbooks with the addresses of the people behind them.
-func (r Rooms) playbooks(ctx context.Context, all ...playbook.Playbook) ([]EnterprisePlaybookResponse, error) {
-	ids := make([]string, 0, 2*len(all))
-	for _, p := range all {
-		ids = append(ids, p.CreatedBy, p.UpdatedBy)
+func playbookOf(p playbook.Playbook, by older.PlaybookAuthors) EnterprisePlaybookResponse {
+	return EnterprisePlaybookResponse{
+		PlaybookID: p.ID, AccountID: account, Title: p.Title, Body: p.Body, Macro: kit.NullText(p.Macro), Access: playbook.AccessEnterprise,
+		Status: "published", CreatedAt: older.NullTime(p.CreatedAt), UpdatedAt: older.NullTime(p.UpdatedAt), PlaybookAuthors: by,
 	}
-	people, err := r.Members.Emails(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]EnterprisePlaybookResponse, len(all))
-	for i, p := range all {
-		out[i] = EnterprisePlaybookResponse{
-			PlaybookID: p.ID, AccountID: account, Title: p.Title, Body: p.Body, Macro: kit.NullText(p.Macro), Access: playbook.AccessEnterprise,
-			Status: "published", CreatedAt: older.NullTime(p.CreatedAt), UpdatedAt: older.NullTime(p.UpdatedAt),
-		}
-		if name, ok := people[p.CreatedBy]; ok {
-			out[i].CreatedByUserID, out[i].CreatedByUserName = &p.CreatedBy, &name
-		}
-		if name, ok := people[p.UpdatedBy]; ok {
-			out[i].UpdatedByUserID, out[i].UpdatedByUserName = &p.UpdatedBy, &name
-		}
-	}
-	return out, nil
 }
 
 func (r Rooms) playbook(ctx context.Context, p playbook.Playbook, err error) (*playbookOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	one, err := r.playbooks(ctx, p)
+	one, err := older.Playbooks(ctx, r.Members, []playbook.Playbook{p}, playbookOf)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +82,7 @@ func registerPlaybooks(a *kit.API, rooms Rooms) {
 			if err != nil {
 				return nil, err
 			}
-			out, err := rooms.playbooks(ctx, all...)
+			out, err := older.Playbooks(ctx, rooms.Members, all, playbookOf)
 			return &playbooksOutput{Body: out}, err
 		})
 	type createInput struct {

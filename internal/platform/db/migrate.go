@@ -30,6 +30,18 @@ func (d *DB) Migrate(ctx context.Context) error {
 	return nil
 }
 
+// MigrateTo brings the schema of an older release about: tests of upgrades begin with it.
+func (d *DB) MigrateTo(ctx context.Context, version int64) error {
+	p, err := d.provider()
+	if err != nil {
+		return err
+	}
+	if _, err := p.UpTo(ctx, version); err != nil {
+		return fmt.Errorf("migrate to %d: %w", version, err)
+	}
+	return nil
+}
+
 // SchemaVersion gives the version of the database and the one this binary needs.
 func (d *DB) SchemaVersion(ctx context.Context) (have, want int64, err error) {
 	p, err := d.provider()

@@ -1,0 +1,168 @@
+package servertest_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gantry/bench/data"
+	"gantry/internal/platform/db"
+	"gantry/internal/servertest"
+)
+
+// heard is one statement that an answer took.
+type heard struct {
+	query string
+	args  []any
+}
+
+// A question costs what its answer holds: of everything that v3 can be asked, no statement reads a table from end to end, and none sorts
+// more than a page. The questions come from the emitted document and the statements from the running server, so none is forgotten; the
+// database holds a two-hundredth of a large deployment's year.
+func TestNoAnswerScansATableOrSortsMoreThanAPage(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it loads thousands of sessions")
+	}
+	servertest.Each(t, servertest.Options{}, func(t *testing.T, s *servertest.Server) {
+		w, err := data.Load(t.Context(), s.Server, data.Options{
+			Scale: 0.005, Database: s.Config.Database, Until: s.DB.Clock().Now().Truncate(24 * time.Hour),
+		})
+		require.NoError(t, err)
+		cases, err := w.Cases()
+		require.NoError(t, err)
+		var ran []heard
+		s.DB.Watch(func(query string, args []any) { ran = append(ran, heard{query, slices.Clone(args)}) })
+		seen := map[string]bool{}
+		for _, c := range cases {
+			ran = nil
+			a := s.Do(t, http.MethodGet, deepened(t, s, c), s.Admin.Token.Reveal(), "")
+			require.Equal(t, http.StatusOK, a.Status, a.Body)
+			for _, h := range slices.Clone(ran) {
+				if seen[h.query] || excused(s.DB.Engine(), h.query) {
+					continue
+				}
+				seen[h.query] = true
+				for _, complaint := range complaints(t, s, h) {
+					t.Errorf("%s: %s\n%s\n%v", c.Name, complaint, h.query, h.args)
+				}
+			}
+		}
+		require.Greater(t, len(seen), 100)
+	})
+}
+
+// deepened is a case's path, for a deep page with the cursor of the first.
+func deepened(t *testing.T, s *servertest.Server, c data.Case) string {
+	t.Helper()
+	if !c.Deep {
+		return c.Path
+	}
+	join := "?"
+	if strings.Contains(c.Path, "?") {
+		join = "&"
+	}
+	a := s.Do(t, http.MethodGet, c.Path+join+"first=1", s.Admin.Token.Reveal(), "")
+	var page struct {
+		EndCursor *string `json:"end_cursor"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(a.Body), &page), a.Body)
+	if page.EndCursor == nil {
+		return c.Path
+	}
+	return c.Path + join + "after=" + *page.EndCursor
+}
+
+// complaints says what is wrong with how the engine reads a statement.
+func complaints(t *testing.T, s *servertest.Server, h heard) []string {
+	t.Helper()
+	if s.DB.Engine() == db.Postgres {
+		return postgresComplaints(t, s, h)
+	}
+	lines, err := db.All(t.Context(), s.DB.Reader(), func(r db.Scanner) (string, error) {
+		var id, parent, unused int
+		var detail string
+		err := r.Scan(&id, &parent, &unused, &detail)
+		return detail, err
+	}, "EXPLAIN QUERY PLAN "+h.query, h.args...)
+	require.NoError(t, err, h.query)
+	var out []string
+	for _, l := range lines {
+		if fullScan.MatchString(l) || strings.Contains(l, "AUTOMATIC") || strings.Contains(l, "TEMP B-TREE") && !sortsFew(h.query) {
+			out = append(out, strings.Join(lines, "\n"))
+			break
+		}
+	}
+	return out
+}
+
+// fullScan is a scan without an index. What a subquery gave is read from end to end, and rightly so.
+var fullScan = regexp.MustCompile(`^SCAN (?:TABLE )?[a-z_]+$`)
+
+// smallRows is how many rows a plan may pass over that aren't in its answer: a table of this size is cheaper to read than to look up.
+const smallRows = 250
+
+// node is a node of PostgreSQL's plan, as it ran.
+type node struct {
+	Type    string  `json:"Node Type"`
+	Table   string  `json:"Relation Name"`
+	Index   string  `json:"Index Name"`
+	Rows    float64 `json:"Actual Rows"`
+	Loops   float64 `json:"Actual Loops"`
+	Removed float64 `json:"Rows Removed by Filter"`
+	Plans   []node  `json:"Plans"`
+}
+
+func (n node) read() float64 { return (n.Rows + n.Removed) * n.Loops }
+
+func postgresComplaints(t *testing.T, s *servertest.Server, h heard) []string {
+	t.Helper()
+	var text string
+	require.NoError(t, s.DB.Write(t.Context(), func(ctx context.Context, tx *db.Tx) (err error) {
+		text, err = db.One(ctx, tx, db.Text, "EXPLAIN (ANALYZE, FORMAT JSON) "+inlined(h))
+		return err
+	}), h.query)
+	var plans []struct{ Plan node }
+	require.NoError(t, json.Unmarshal([]byte(text), &plans))
+	var out []string
+	var walk func(n node)
+	walk = func(n node) {
+		switch {
+		case n.Type == "Seq Scan" && n.read() > smallRows:
+			out = append(out, fmt.Sprintf("scans %s: %.0f rows", n.Table, n.read()))
+		case n.Type == "Sort" && n.Plans[0].Rows*n.Plans[0].Loops > smallRows && !sortsFew(h.query):
+			out = append(out, fmt.Sprintf("sorts %.0f rows", n.Plans[0].Rows*n.Plans[0].Loops))
+		}
+		for _, p := range n.Plans {
+			walk(p)
+		}
+	}
+	walk(plans[0].Plan)
+	return out
+}
+
+// inlined puts the arguments in their places: EXPLAIN takes none on PostgreSQL.
+func inlined(h heard) string {
+	return regexp.MustCompile(`\$[0-9]+`).ReplaceAllStringFunc(h.query, func(p string) string {
+		var n int
+		_, _ = fmt.Sscanf(p, "$%d", &n) // the pattern is a number
+		if v, ok := h.args[n-1].(string); ok {
+			return "'" + strings.ReplaceAll(v, "'", "''") + "'"
+		}
+		return fmt.Sprint(h.args[n-1])
+	})
+}
+
+// sortsFew names the statements that sort what is small by its nature.
+func sortsFew(query string) bool { return false }
+
+// excused names the statements that read a whole table that is small by its nature.
+func excused(e db.Engine, query string) bool { return false }
