@@ -10,7 +10,7 @@ import (
 // deprecate says with every answer of an older version since when it is one (RFC 9745), and where its successor is. The link is
 // filled in from the request as far as the request tells; a successor with anything left open is not linked to.
 func (o *operation) deprecate(r *http.Request, h http.Header) {
-	h.Set("Deprecation", "@"+strconv.FormatInt(o.api.deprecated.Unix(), 10))
+	o.api.deprecate(h)
 	_, path, ok := strings.Cut(o.decl.Successor, " ")
 	if !ok {
 		return
@@ -18,6 +18,10 @@ func (o *operation) deprecate(r *http.Request, h http.Header) {
 	if link := o.fill(path, r); link != "" {
 		h.Set("Link", "<"+link+`>; rel="successor-version"`)
 	}
+}
+
+func (a *API) deprecate(h http.Header) {
+	h.Set("Deprecation", "@"+strconv.FormatInt(a.deprecated.Unix(), 10))
 }
 
 // fill puts the request's path parameters into the successor's path: the organization by its name, which a short form leaves out, the

@@ -157,6 +157,9 @@ func (k *Kit) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 			w.Header().Add("Allow", m)
 		}
 	}
+	if a := k.apiOf(r.URL.Path); a != nil && !a.deprecated.IsZero() {
+		a.deprecate(w.Header())
+	}
 	k.refuse(w, r, http.StatusMethodNotAllowed, "this path doesn't take "+r.Method)
 }
 
@@ -166,12 +169,20 @@ func (k *Kit) refuse(w http.ResponseWriter, r *http.Request, status int, detail 
 
 // formOf says how errors look below a path that no operation answers.
 func (k *Kit) formOf(path string) Form {
+	if a := k.apiOf(path); a != nil {
+		return a.form
+	}
+	return Problem
+}
+
+// apiOf gives the API that paths below a prefix belong to, nil for none.
+func (k *Kit) apiOf(path string) *API {
 	for _, a := range k.apis {
 		for _, p := range a.prefixes {
 			if strings.HasPrefix(path, p) {
-				return a.form
+				return a
 			}
 		}
 	}
-	return Problem
+	return nil
 }

@@ -51,7 +51,7 @@ func (n Names) path(parts []string) []string {
 		case took == 0:
 			out, took = append(out, parts[0]), 1
 		case name != "":
-			out = append(out, name)
+			out = append(out, strings.Split(name, ".")...)
 		}
 		parts = parts[took:]
 	}

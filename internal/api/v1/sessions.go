@@ -29,7 +29,7 @@ type CreateSessionParams struct {
 	SecretIDs              []string             `json:"secret_ids,omitempty" nullable:"true" doc:"Null for all secrets, empty for none."`
 	SessionSecrets         []SessionSecretInput `json:"session_secrets,omitempty" nullable:"true"`
 	SnapshotID             kit.Optional[string] `json:"snapshot_id,omitempty" doc:"Taken and noted in the session's first event; there are no such snapshots."`
-	StructuredOutputSchema Object               `json:"structured_output_schema,omitempty"`
+	StructuredOutputSchema kit.Object           `json:"structured_output_schema,omitempty"`
 	Tags                   []string             `json:"tags,omitempty" nullable:"true" maxItems:"50"`
 	Title                  kit.Optional[string] `json:"title,omitempty"`
 	Unlisted               kit.Optional[bool]   `json:"unlisted,omitempty" doc:"Taken and noted in the session's first event; sessions are listed."`
@@ -40,31 +40,6 @@ type SessionSecretInput struct {
 	Key       string             `json:"key" minLength:"1" maxLength:"256"`
 	Value     string             `json:"value" maxLength:"65536" writeOnly:"true"`
 	Sensitive kit.Optional[bool] `json:"sensitive,omitempty"`
-}
-
-// Object is a JSON object kept as it came, or null.
-type Object struct{ json.RawMessage }
-
-// Schema says that any members will do.
-func (Object) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{Type: huma.TypeObject, Nullable: true, AdditionalProperties: true}
-}
-
-// MarshalJSON writes the object or null.
-func (o Object) MarshalJSON() ([]byte, error) {
-	if o.RawMessage == nil {
-		return []byte("null"), nil
-	}
-	return o.RawMessage, nil
-}
-
-// UnmarshalJSON keeps the object; null is no object.
-func (o *Object) UnmarshalJSON(b []byte) error {
-	o.RawMessage = nil
-	if string(b) != "null" {
-		o.RawMessage = append(o.RawMessage, b...)
-	}
-	return nil
 }
 
 // CreateSessionResponse names the session.
@@ -91,7 +66,7 @@ type SessionSummary struct {
 	SnapshotID          *string                   `json:"snapshot_id"`
 	PullRequest         kit.Null[PullRequestInfo] `json:"pull_request"`
 	RequestingUserEmail *string                   `json:"requesting_user_email"`
-	StructuredOutput    Object                    `json:"structured_output"`
+	StructuredOutput    kit.Object                `json:"structured_output"`
 	Tags                []string                  `json:"tags" nullable:"true"`
 }
 
@@ -266,7 +241,7 @@ func summaryOf(s *session.Session, people map[string]string) SessionSummary {
 	out := SessionSummary{
 		SessionID: idOf(s), Status: string(s.State.Status), StatusEnum: statusEnum(s.State), Title: kit.NullText(s.Title),
 		CreatedAt: older.Time(s.CreatedAt), UpdatedAt: older.Time(s.UpdatedAt), PlaybookID: kit.NullText(s.PlaybookID),
-		RequestingUserEmail: kit.NullText(people[s.UserID]), StructuredOutput: Object{s.Output}, Tags: kit.List(s.Tags),
+		RequestingUserEmail: kit.NullText(people[s.UserID]), StructuredOutput: kit.Object{s.Output}, Tags: kit.List(s.Tags),
 	}
 	if n := len(s.PullRequests); n > 0 {
 		out.PullRequest = kit.NotNull(PullRequestInfo{URL: s.PullRequests[n-1].URL})

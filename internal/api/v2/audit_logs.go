@@ -117,6 +117,9 @@ func entryOf(l audit.Log, examples bool) (AuditLogEntry, error) {
 			e["actor"] = kit.NullText(l.ServiceUserName)
 		}
 		e["details"] = l.Data
+		if len(l.Data) == 0 {
+			e["details"] = struct{}{}
+		}
 	}
 	return e, nil
 }

@@ -70,6 +70,13 @@ func (in Span) times() (after, before time.Time, err error) {
 	return after, before, err
 }
 
+// names are the names under which the two times were sent.
+func (in Span) names() older.Names {
+	after, _ := either("start_date", in.StartDate, "start", in.Start)
+	before, _ := either("end_date", in.EndDate, "end", in.End)
+	return older.Names{"time_after": after, "time_before": before, "start_date": after, "end_date": before}
+}
+
 type cyclesInput struct {
 	Shape string `query:"shape" enum:"reference,examples" doc:"reference selects the bare array, examples the object."`
 }
@@ -82,11 +89,11 @@ func registerConsumption(a *kit.API, rooms Rooms) {
 	const tag, successor = "consumption", "GET /v3/enterprise/consumption/"
 	kit.Register(a, op("consumptionCycles", http.MethodGet, prefix+"/consumption/cycles", "List billing cycles, newest first", tag, successor+"cycles"),
 		func(ctx context.Context, who access.Subject, in *cyclesInput) (*cyclesOutput, error) {
-			array := rooms.CyclesArray
+			array, examples := rooms.CyclesArray || rooms.ReferenceOnly, rooms.examples(Shape{in.Shape})
 			if in.Shape != "" {
 				array = in.Shape == "reference"
 			}
-			return rooms.cycles(ctx, who, array)
+			return rooms.cycles(ctx, who, array, examples)
 		})
 	kit.Register(a, op("dailyConsumption", http.MethodGet, prefix+"/consumption/daily", "Read the consumption by day", tag, successor+"daily"),
 		func(ctx context.Context, who access.Subject, in *Span) (*dailyOutput, error) {
@@ -104,7 +111,7 @@ func registerConsumption(a *kit.API, rooms Rooms) {
 }
 
 // cycles gives all billing cycles, with what the enterprise used in each.
-func (r Rooms) cycles(ctx context.Context, who access.Subject, array bool) (*cyclesOutput, error) {
+func (r Rooms) cycles(ctx context.Context, who access.Subject, array, examples bool) (*cyclesOutput, error) {
 	spans, err := older.All(func(p page.Request) (page.Page[usage.Span], error) { return r.Usage.Cycles(ctx, who, p) })
 	if err != nil {
 		return nil, err
@@ -122,7 +129,7 @@ func (r Rooms) cycles(ctx context.Context, who access.Subject, array bool) (*cyc
 	for i, s := range spans {
 		start, end, n := older.Time(s.After), older.Time(s.Before), older.ACUs(used[s.After.UTC()])
 		out[i] = ConsumptionCycle{Start: start, End: end}
-		if !r.ReferenceOnly {
+		if examples {
 			out[i].StartDate, out[i].EndDate, out[i].ACUsUsed = &start, &end, &n
 		}
 	}
@@ -140,7 +147,7 @@ func (r Rooms) daily(ctx context.Context, who access.Subject, userID string, in 
 	}
 	s, err := r.Usage.Spread(ctx, who, p)
 	if err != nil {
-		return nil, err
+		return nil, in.names().Fault(err)
 	}
 	same := func(id string) string { return id }
 	return &dailyOutput{Body: DailyConsumptionResponse{

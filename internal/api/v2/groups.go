@@ -32,9 +32,9 @@ func groupOf(g member.Group) EnterpriseGroupResponse {
 	return out
 }
 
-// EnterpriseIdpGroupsCreate registers groups.
+// EnterpriseIdpGroupsCreate registers groups; none changes nothing.
 type EnterpriseIdpGroupsCreate struct {
-	GroupNames []string `json:"group_names" minItems:"1" maxItems:"100"`
+	GroupNames []string `json:"group_names" maxItems:"100"`
 }
 
 // OrganizationGroupAdd gives a group a role in an organization: a role id, or admin or member.
@@ -141,15 +141,16 @@ func registerGroups(a *kit.API, rooms Rooms) {
 	type orgsInput struct {
 		GroupPath
 		Paging
+		Shape
 	}
 	kit.Register(a, op("listGroupOrganizations", http.MethodGet, path+"/{group_name}/organizations", "List the organizations in which a group has a role", tag, ""),
 		func(ctx context.Context, who access.Subject, in *orgsInput) (*groupOrgsOutput, error) {
-			return rooms.groupOrgs(ctx, who, in.GroupName, in.Paging)
+			return rooms.groupOrgs(ctx, who, in.GroupName, in.Paging, rooms.examples(in.Shape))
 		})
 	registerOrgGroups(a, rooms)
 }
 
-func (r Rooms) groupOrgs(ctx context.Context, who access.Subject, name string, in Paging) (*groupOrgsOutput, error) {
+func (r Rooms) groupOrgs(ctx context.Context, who access.Subject, name string, in Paging, examples bool) (*groupOrgsOutput, error) {
 	req, err := in.request(ctx)
 	if err != nil {
 		return nil, err
@@ -178,9 +179,9 @@ func (r Rooms) groupOrgs(ctx context.Context, who access.Subject, name string, i
 		orgs.Items = append(orgs.Items, o)
 	}
 	out := &groupOrgsOutput{Body: OrganizationList{List: listOf(req, orgs, func(o org.Org) OrganizationResponse {
-		return r.organizationOf(o, people[o.ID], !r.ReferenceOnly)
+		return r.organizationOf(o, people[o.ID], examples)
 	})}}
-	if !r.ReferenceOnly {
+	if examples {
 		out.Body.Organizations = out.Body.Items
 	}
 	return out, nil
@@ -212,7 +213,7 @@ func registerOrgGroups(a *kit.API, rooms Rooms) {
 	}
 	add := op("addOrganizationGroup", http.MethodPost, path, "Give a group a role in an organization", tag, "POST"+v3+"/{idp_group_name}")
 	add.Creates = true
-	kit.Register(a, add, func(ctx context.Context, who access.Subject, in *addInput) (*orgGroupOutput, error) {
+	kit.Register(a, add, older.Naming(older.Names{"role_id": "role"}, func(ctx context.Context, who access.Subject, in *addInput) (*orgGroupOutput, error) {
 		g, err := rooms.Members.AssignGroupRole(ctx, who, member.GroupRoleParams{
 			OrgID: in.OrgID, Group: in.Body.GroupName, RoleID: orgRole(in.Body.Role), FirstAnywhere: true,
 		})
@@ -220,7 +221,7 @@ func registerOrgGroups(a *kit.API, rooms Rooms) {
 			return nil, err
 		}
 		return &orgGroupOutput{Body: orgGroupOf(in.OrgID)(g)}, nil
-	})
+	}))
 	type removeInput struct {
 		OrgPath
 		GroupPath

@@ -3,11 +3,13 @@ package v2
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"gantry/internal/access"
 	"gantry/internal/api/older"
 	"gantry/internal/kit"
 	"gantry/internal/member"
+	"gantry/internal/platform/fault"
 )
 
 func init() { registrations = append(registrations, registerMembers, registerOrgMembers) }
@@ -36,7 +38,7 @@ type EnterpriseUserList struct {
 
 // EnterpriseMemberInviteRequest invites people. Role is the examples': member, admin or a role's id; member where it is left out.
 type EnterpriseMemberInviteRequest struct {
-	Emails []string             `json:"emails" minItems:"1" maxItems:"100"`
+	Emails []string             `json:"emails" doc:"1 to 100 addresses; 400 tells what is wrong with them."`
 	Role   kit.Optional[string] `json:"role,omitempty"`
 }
 
@@ -45,7 +47,7 @@ type EnterpriseMemberInviteResponse struct {
 	Status               string            `json:"status"`
 	InvitedCount         int               `json:"invited_count"`
 	InviteeUserIDToEmail map[string]string `json:"invitee_user_id_to_email"`
-	Invited              []string          `json:"invited"`
+	Invited              *[]string         `json:"invited,omitempty"`
 }
 
 // MemberRolesUpdate gives a role to people.
@@ -151,12 +153,13 @@ func registerMembers(a *kit.API, rooms Rooms) {
 		})
 
 	type inviteInput struct {
+		Shape
 		Body EnterpriseMemberInviteRequest
 	}
 	invite := op("inviteMembers", http.MethodPost, path+"/invite", "Invite people", tag, "POST"+v3)
 	invite.Creates = true
 	kit.Register(a, invite, func(ctx context.Context, who access.Subject, in *inviteInput) (*inviteOutput, error) {
-		return rooms.invite(ctx, who, in.Body)
+		return rooms.invite(ctx, who, in.Body, rooms.examples(in.Shape))
 	})
 
 	type rolesInput struct{ Body MemberRolesUpdate }
@@ -165,13 +168,17 @@ func registerMembers(a *kit.API, rooms Rooms) {
 			return success(rooms.Members.ChangeRoles(ctx, who, member.BulkParams{OrgIDs: []string{""}, UserIDs: in.Body.UserIDs, RoleID: in.Body.RoleID}))
 		})
 
+	type readInput struct {
+		UserPath
+		Shape
+	}
 	kit.Register(a, op("getMember", http.MethodGet, path+"/{user_id}", "Read a member", tag, "GET"+v3+"/{user_id}"),
-		func(ctx context.Context, who access.Subject, in *UserPath) (*memberOutput, error) {
+		func(ctx context.Context, who access.Subject, in *readInput) (*memberOutput, error) {
 			p, err := rooms.Members.Person(ctx, who, in.UserID)
 			if err != nil {
 				return nil, err
 			}
-			wire, err := rooms.members(ctx, []member.Person{p}, !rooms.ReferenceOnly)
+			wire, err := rooms.members(ctx, []member.Person{p}, rooms.examples(in.Shape))
 			return &memberOutput{Body: wire[p.ID]}, err
 		})
 	kit.Register(a, op("removeMember", http.MethodDelete, path+"/{user_id}", "Remove a member and all that they have", tag, "DELETE"+v3+"/{user_id}"),
@@ -189,8 +196,23 @@ func registerMembers(a *kit.API, rooms Rooms) {
 		})
 }
 
+// inviteNames are v2's names of an invitation's fields.
+var inviteNames = older.Names{"enterprise_role_id": "role", "role_id": "role"}
+
+// badEmails turns what is wrong with addresses into the 400 that v2's page names for it (contract/v2.json x-variants).
+func badEmails(err error) error {
+	f := fault.As(err)
+	if f.Kind == fault.Invalid && strings.HasPrefix(f.Message, "emails") {
+		return fault.Wrap(err, fault.BadRequest, "%s", f.Message)
+	}
+	return inviteNames.Fault(err)
+}
+
 // invite tells new members from known ones by who is a member before.
-func (r Rooms) invite(ctx context.Context, who access.Subject, b EnterpriseMemberInviteRequest) (*inviteOutput, error) {
+func (r Rooms) invite(ctx context.Context, who access.Subject, b EnterpriseMemberInviteRequest, examples bool) (*inviteOutput, error) {
+	if len(b.Emails) == 0 {
+		return nil, fault.New(fault.BadRequest, "emails: must name somebody")
+	}
 	role := b.Role.Or("member")
 	switch role {
 	case "member":
@@ -200,16 +222,20 @@ func (r Rooms) invite(ctx context.Context, who access.Subject, b EnterpriseMembe
 	}
 	people, err := r.Members.Invite(ctx, who, member.InviteParams{Emails: b.Emails, RoleID: role})
 	if err != nil {
-		return nil, err
+		return nil, badEmails(err)
 	}
-	out := EnterpriseMemberInviteResponse{Status: "success", InviteeUserIDToEmail: map[string]string{}, Invited: []string{}}
+	out := EnterpriseMemberInviteResponse{Status: "success", InviteeUserIDToEmail: map[string]string{}}
+	invited := []string{}
 	for _, p := range people {
 		if p.New {
 			out.InviteeUserIDToEmail[p.ID] = p.Email
-			out.Invited = append(out.Invited, p.Email)
+			invited = append(invited, p.Email)
 		}
 	}
-	out.InvitedCount = len(out.Invited)
+	out.InvitedCount = len(invited)
+	if examples {
+		out.Invited = &invited
+	}
 	return &inviteOutput{Body: out}, nil
 }
 
@@ -276,12 +302,12 @@ func registerOrgMembers(a *kit.API, rooms Rooms) {
 		Body EnterpriseBulkOrgMembersUpdate
 	}
 	kit.Register(a, op("addOrganizationMembers", http.MethodPost, path, "Make people and groups members of organizations", tag, "POST"+v3+"/{user_id}"),
-		func(ctx context.Context, who access.Subject, in *addInput) (*successOutput, error) {
+		older.Naming(older.Names{"role_id": "org_role"}, func(ctx context.Context, who access.Subject, in *addInput) (*successOutput, error) {
 			return success(rooms.Members.AddMembers(ctx, who, member.BulkParams{
 				OrgIDs: append([]string{in.OrgID}, in.Body.OrgIDs...), UserIDs: in.Body.UserIDs, Groups: in.Body.GroupNames,
 				RoleID: orgRole(in.Body.OrgRole.Or("member")),
 			}))
-		})
+		}))
 	type rolesInput struct {
 		OrgPath
 		Body MemberRolesUpdate

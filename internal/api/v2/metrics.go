@@ -91,7 +91,7 @@ func registerMetric[T any](a *kit.API, name, summary string, read func(context.C
 			}
 			body, err := read(ctx, who, f)
 			if err != nil {
-				return nil, err
+				return nil, in.names().Fault(err)
 			}
 			return &output{Body: body}, nil
 		})

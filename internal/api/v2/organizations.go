@@ -51,6 +51,15 @@ func named(display, name kit.Optional[string]) *string {
 	return name.Ptr()
 }
 
+// orgNames are v2's names of an organization's fields: the name that was sent, and the limit's.
+func orgNames(display kit.Optional[string], limit string) older.Names {
+	n := older.Names{"max_cycle_acu_limit": limit}
+	if display.Has() {
+		n["name"] = "display_name"
+	}
+	return n
+}
+
 // OrganizationList is a page of organizations. Organizations are the examples' copies of the items.
 type OrganizationList struct {
 	List[OrganizationResponse]
@@ -77,7 +86,7 @@ func (r Rooms) organizationOf(o org.Org, people member.OrgCounts, examples bool)
 	return out
 }
 
-func (r Rooms) organization(ctx context.Context, o org.Org, err error) (*organizationOutput, error) {
+func (r Rooms) organization(ctx context.Context, o org.Org, s Shape, err error) (*organizationOutput, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +94,7 @@ func (r Rooms) organization(ctx context.Context, o org.Org, err error) (*organiz
 	if err != nil {
 		return nil, err
 	}
-	return &organizationOutput{Body: r.organizationOf(o, people[o.ID], r.examples(Shape{}))}, nil
+	return &organizationOutput{Body: r.organizationOf(o, people[o.ID], r.examples(s))}, nil
 }
 
 const (
@@ -128,17 +137,24 @@ func registerOrganizations(a *kit.API, rooms Rooms) {
 			return out, nil
 		})
 
-	type createInput struct{ Body OrganizationCreate }
+	type createInput struct {
+		Shape
+		Body OrganizationCreate
+	}
 	create := op("createOrganization", http.MethodPost, organizationsPath, "Create an organization", tag, "POST "+organizationsSuccessor)
 	create.Creates = true
 	kit.Register(a, create, func(ctx context.Context, who access.Subject, in *createInput) (*organizationOutput, error) {
-		return rooms.createOrganization(ctx, who, in.Body)
+		return rooms.createOrganization(ctx, who, in.Body, in.Shape)
 	})
 
+	type readInput struct {
+		OrgPath
+		Shape
+	}
 	kit.Register(a, op("getOrganization", http.MethodGet, organizationPath, "Read an organization", tag, "GET "+organizationsSuccessor+"/{org_id}"),
-		func(ctx context.Context, who access.Subject, in *OrgPath) (*organizationOutput, error) {
+		func(ctx context.Context, who access.Subject, in *readInput) (*organizationOutput, error) {
 			o, err := rooms.Orgs.Get(ctx, who, in.OrgID)
-			return rooms.organization(ctx, o, err)
+			return rooms.organization(ctx, o, in.Shape, err)
 		})
 
 	type updateInput struct {
@@ -151,7 +167,7 @@ func registerOrganizations(a *kit.API, rooms Rooms) {
 				OrgID: in.OrgID, Name: named(in.Body.DisplayName, in.Body.Name),
 				CycleLimit: org.LimitChange{Set: in.Body.MaxACULimit.Set, Value: in.Body.MaxACULimit.Ptr()},
 			})
-			return success(err)
+			return success(orgNames(in.Body.DisplayName, "max_acu_limit").Fault(err))
 		})
 
 	kit.Register(a, op("deleteOrganization", http.MethodDelete, organizationPath, "Delete an organization", tag, "DELETE "+organizationsSuccessor+"/{org_id}"),
@@ -168,7 +184,7 @@ func registerOrganizations(a *kit.API, rooms Rooms) {
 		})
 }
 
-func (r Rooms) createOrganization(ctx context.Context, who access.Subject, b OrganizationCreate) (*organizationOutput, error) {
+func (r Rooms) createOrganization(ctx context.Context, who access.Subject, b OrganizationCreate, s Shape) (*organizationOutput, error) {
 	name := named(b.DisplayName, b.Name)
 	if name == nil {
 		return nil, fault.InvalidField("display_name", "Field required")
@@ -177,5 +193,5 @@ func (r Rooms) createOrganization(ctx context.Context, who access.Subject, b Org
 	if err == nil && who.Kind == access.Person && b.AddCreatorAsMember.Or(true) {
 		_, err = r.Members.AssignPersonRole(ctx, who, member.PersonRoleParams{OrgID: o.ID, UserID: who.ID, RoleID: access.RoleOrgAdmin})
 	}
-	return r.organization(ctx, o, err)
+	return r.organization(ctx, o, s, orgNames(b.DisplayName, "acu_limit").Fault(err))
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"gantry/internal/access"
+	"gantry/internal/api/older"
 	"gantry/internal/kit"
 	"gantry/internal/platform/fault"
 )
@@ -49,7 +50,8 @@ func registerRepositories(a *kit.API, rooms Rooms) {
 			if in.Body.OrgID == "" || !there {
 				return nil, fault.New(fault.BadRequest, "org_id: no such organization")
 			}
-			return success(rooms.Forge.EnableIndexing(ctx, who, in.Body.OrgID, in.Body.RepoNames))
+			err = rooms.Forge.EnableIndexing(ctx, who, in.Body.OrgID, in.Body.RepoNames)
+			return success(older.Names{"repos": "repo_names"}.Fault(err))
 		})
 	kit.Register(a, op("listIndexedRepositories", http.MethodGet, path+"/{org_id}", "Read how far an organization's repositories are indexed", tag, ""),
 		func(ctx context.Context, who access.Subject, in *OrgPath) (*indexStatusOutput, error) {

@@ -20,7 +20,7 @@ type SessionDetailResponse struct {
 	InitialUserMessage *string                       `json:"initial_user_message"`
 	SessionAnalysis    kit.Null[SessionAnalysisData] `json:"session_analysis"`
 	ID                 *string                       `json:"id,omitempty"`
-	Insight            *string                       `json:"insight" doc:"The first issue, or else the first title of the timeline."`
+	Insight            *kit.Null[string]             `json:"insight,omitempty" doc:"The first issue, or else the first title of the timeline."`
 }
 
 // SessionAnalysisData is what was found in a session.
@@ -98,16 +98,15 @@ func analysisOf(a *insight.Analysis) (none kit.Null[SessionAnalysisData]) {
 }
 
 // line is the examples' one line about a session (contract/legacy.md §7).
-func line(a *insight.Analysis) *string {
+func line(a *insight.Analysis) (none kit.Null[string]) {
 	switch {
 	case a == nil:
-		return nil
 	case len(a.Issues) > 0:
-		return &a.Issues[0].Issue
+		return kit.NotNull(a.Issues[0].Issue)
 	case len(a.Timeline) > 0:
-		return &a.Timeline[0].Title
+		return kit.NotNull(a.Timeline[0].Title)
 	}
-	return nil
+	return none
 }
 
 // BetaSession is a session as the retired beta wrote it.
@@ -136,7 +135,7 @@ func (r Rooms) detailOf(in insight.Insights, prompts map[string]string, examples
 		SessionResponse: r.sessionOf(in.Session), InitialUserMessage: kit.NullText(prompts[in.Session.ID]), SessionAnalysis: analysisOf(in.Analysis),
 	}
 	if examples {
-		out.ID, out.Insight = &in.Session.ID, line(in.Analysis)
+		out.ID, out.Insight = &in.Session.ID, new(line(in.Analysis))
 	}
 	return out
 }
@@ -204,7 +203,7 @@ func registerSessionDetails(a *kit.API, rooms Rooms) {
 	const tag, successor = "sessions", "GET /v3/enterprise/sessions"
 	kit.Register(a, op("listSessionInsights", http.MethodGet, prefix+"/sessions/insights", "List sessions with their insights", tag, successor+"/insights"),
 		func(ctx context.Context, who access.Subject, in *insightsInput) (*insightsOutput, error) {
-			if in.Skip == 0 {
+			if !kit.Request(ctx).URL.Query().Has("skip") {
 				in.Skip = in.Offset.Or(0)
 			}
 			req, err := in.request(ctx)

@@ -29,11 +29,11 @@ func TestOlderPathsAreRewritten(t *testing.T) {
 
 func TestTheExamplesLineAboutASession(t *testing.T) {
 	t.Parallel()
-	require.Nil(t, line(nil))
-	require.Nil(t, line(&insight.Analysis{}))
+	require.False(t, line(nil).Valid)
+	require.False(t, line(&insight.Analysis{}).Valid)
 	timeline := []insight.TimelineItem{{Title: "began"}}
-	require.Equal(t, "began", *line(&insight.Analysis{Timeline: timeline}))
-	require.Equal(t, "broke", *line(&insight.Analysis{Timeline: timeline, Issues: []insight.Issue{{Issue: "broke"}}}))
+	require.Equal(t, "began", line(&insight.Analysis{Timeline: timeline}).Value)
+	require.Equal(t, "broke", line(&insight.Analysis{Timeline: timeline, Issues: []insight.Issue{{Issue: "broke"}}}).Value)
 }
 
 func TestTheExamplesMembersComeAndGoWithTheShape(t *testing.T) {

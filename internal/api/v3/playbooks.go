@@ -13,17 +13,17 @@ func init() { registrations = append(registrations, registerPlaybooks) }
 
 // PlaybookResponse is a playbook. Times are Unix seconds.
 type PlaybookResponse struct {
-	PlaybookID             string  `json:"playbook_id"`
-	AccessType             string  `json:"access_type" enum:"enterprise,org" doc:"Whose the playbook is."`
-	OrgID                  *string `json:"org_id" doc:"Null for a playbook of the enterprise."`
-	Title                  string  `json:"title"`
-	Body                   string  `json:"body"`
-	Macro                  *string `json:"macro" doc:"The word that calls it in a prompt or message."`
-	StructuredOutputSchema Object  `json:"structured_output_schema" doc:"What its sessions hand in, unless they ask for something else."`
-	CreatedBy              string  `json:"created_by" doc:"Id of the user or service user."`
-	UpdatedBy              string  `json:"updated_by" doc:"Id of the user or service user."`
-	CreatedAt              int64   `json:"created_at"`
-	UpdatedAt              int64   `json:"updated_at"`
+	PlaybookID             string     `json:"playbook_id"`
+	AccessType             string     `json:"access_type" enum:"enterprise,org" doc:"Whose the playbook is."`
+	OrgID                  *string    `json:"org_id" doc:"Null for a playbook of the enterprise."`
+	Title                  string     `json:"title"`
+	Body                   string     `json:"body"`
+	Macro                  *string    `json:"macro" doc:"The word that calls it in a prompt or message."`
+	StructuredOutputSchema kit.Object `json:"structured_output_schema" doc:"What its sessions hand in, unless they ask for something else."`
+	CreatedBy              string     `json:"created_by" doc:"Id of the user or service user."`
+	UpdatedBy              string     `json:"updated_by" doc:"Id of the user or service user."`
+	CreatedAt              int64      `json:"created_at"`
+	UpdatedAt              int64      `json:"updated_at"`
 }
 
 // PlaybookCreateRequest is a playbook, also to rewrite one: then macro and structured_output_schema are cleared by null and kept when
@@ -37,7 +37,7 @@ type PlaybookCreateRequest struct {
 
 // PlaybookSchema is a schema that may be absent, null or given.
 type PlaybookSchema struct {
-	Object
+	kit.Object
 	set bool
 }
 
@@ -50,7 +50,7 @@ func (s *PlaybookSchema) UnmarshalJSON(b []byte) error {
 func playbookOf(p playbook.Playbook) PlaybookResponse {
 	return PlaybookResponse{
 		PlaybookID: p.ID, AccessType: p.AccessType(), OrgID: kit.NullText(p.OrgID), Title: p.Title, Body: p.Body, Macro: kit.NullText(p.Macro),
-		StructuredOutputSchema: Object{p.Schema}, CreatedBy: p.CreatedBy, UpdatedBy: p.UpdatedBy,
+		StructuredOutputSchema: kit.Object{p.Schema}, CreatedBy: p.CreatedBy, UpdatedBy: p.UpdatedBy,
 		CreatedAt: p.CreatedAt.Unix(), UpdatedAt: p.UpdatedAt.Unix(),
 	}
 }

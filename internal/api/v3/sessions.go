@@ -2,7 +2,6 @@ package v3
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -46,38 +45,13 @@ type SessionResponse struct {
 	DevinMode        *string              `json:"devin_mode" enum:"normal,fast,lite,ultra,fusion"`
 	IsArchived       bool                 `json:"is_archived"`
 	IsAdvanced       bool                 `json:"is_advanced"`
-	StructuredOutput Object               `json:"structured_output"`
+	StructuredOutput kit.Object           `json:"structured_output"`
 }
 
 // SessionPullRequest is one pull request of a session.
 type SessionPullRequest struct {
 	PRURL   string  `json:"pr_url"`
 	PRState *string `json:"pr_state"`
-}
-
-// Object is a JSON object kept as it came, or null.
-type Object struct{ json.RawMessage }
-
-// Schema says that any members will do.
-func (Object) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{Type: huma.TypeObject, Nullable: true, AdditionalProperties: true}
-}
-
-// MarshalJSON writes the object or null.
-func (o Object) MarshalJSON() ([]byte, error) {
-	if o.RawMessage == nil {
-		return []byte("null"), nil
-	}
-	return o.RawMessage, nil
-}
-
-// UnmarshalJSON keeps the object; null is no object.
-func (o *Object) UnmarshalJSON(b []byte) error {
-	o.RawMessage = nil
-	if string(b) != "null" {
-		o.RawMessage = append(o.RawMessage, b...)
-	}
-	return nil
 }
 
 // SessionCreateRequest asks for a session. Null and absent mean the same, except that an empty knowledge_ids or secret_ids means none.
@@ -99,7 +73,7 @@ type SessionCreateRequest struct {
 	Resumable                kit.Optional[bool]   `json:"resumable,omitempty"`
 	BypassApproval           kit.Optional[bool]   `json:"bypass_approval,omitempty"`
 	CreateAsUserID           kit.Optional[string] `json:"create_as_user_id,omitempty"`
-	StructuredOutputSchema   Object               `json:"structured_output_schema,omitempty"`
+	StructuredOutputSchema   kit.Object           `json:"structured_output_schema,omitempty"`
 	StructuredOutputRequired kit.Optional[bool]   `json:"structured_output_required,omitempty"`
 	AdvancedMode             kit.Optional[string] `json:"advanced_mode,omitempty" deprecated:"true" doc:"Accepted and ignored: the older session kinds are gone."`
 }
@@ -227,7 +201,7 @@ func (d sessionDoor) wire(s *session.Session) SessionResponse {
 		ServiceUserID: kit.NullText(s.ServiceUserID), PlaybookID: kit.NullText(s.PlaybookID), AutomationID: kit.NullText(s.AutomationID),
 		ParentSessionID: kit.NullText(s.ParentID), ChildSessionIDs: kit.List(s.ChildIDs), Origin: kit.NullText(s.Origin),
 		Category: kit.NullText(s.Category), Subcategory: kit.NullText(s.Subcategory), DevinMode: kit.NullText(s.Mode),
-		IsArchived: s.Archived, StructuredOutput: Object{s.Output},
+		IsArchived: s.Archived, StructuredOutput: kit.Object{s.Output},
 	}
 	for i, p := range s.PullRequests {
 		out.PullRequests[i] = SessionPullRequest{PRURL: p.URL, PRState: kit.NullText(p.State)}
