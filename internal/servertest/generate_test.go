@@ -103,6 +103,7 @@ var hints = object{
 	"start_date": "2026-01-01", "end_date": "2026-02-01",
 	"ip_ranges": []any{"0.0.0.0/0", "::/0"},
 	"emails":    []any{"new@example.com"}, "enterprise_role_id": "account_member",
+	"provider": "git", "repository": "some/text",
 	"url": "https://git.example.com/a/b.git", "macro": "!some-text", "expires_at": 4102444800, "new_key_expires_at": 4102444800,
 }
 

@@ -27,7 +27,7 @@ import (
 	"gantry/internal/wire"
 )
 
-// tenant is an organization with everything that this release has in it. Every text in it holds its mark.
+// tenant is an organization with everything that this release has in it. Every text of its own holds its mark.
 type tenant struct {
 	mark  string
 	org   string
@@ -76,10 +76,9 @@ func newTenant(t testing.TB, s *servertest.Server, mark string) *tenant {
 	require.NoError(t, err)
 	key, err := s.Members.CreateKey(t.Context(), s.Root(), member.CreateKeyParams{ServiceUserID: o.admin.ServiceUserID, Name: mark + " key"})
 	require.NoError(t, err)
-	role, err := s.Members.CreateRole(t.Context(), s.Root(), member.CreateRoleParams{Name: mark + " role", Type: access.Org, Permissions: []string{"ViewOrgSessions"}})
-	require.NoError(t, err)
-	o.robot = s.NewKey(t, o.org, role.ID).ServiceUserID
-	o.ids = append(o.ids, role.ID, o.robot)
+	role := s.NewRole(t, access.Org, access.ViewOrgSessions) // roles are the enterprise's, so its name has no mark
+	o.robot = s.NewKey(t, o.org, role).ServiceUserID
+	o.ids = append(o.ids, role, o.robot)
 	o.limit(t, s)
 	o.work(t, s)
 	o.learn(t, s, who)

@@ -17,7 +17,8 @@ type Spread struct {
 	ByUser map[string]int64
 }
 
-// SpreadParams ask for it: of one person, of some organizations, or with neither of the enterprise.
+// SpreadParams ask for it: of one person, of some organizations, or with neither of the enterprise. Without After it begins with the
+// billing cycle of Before, and without both with the one that runs (contract/v2.json, daily consumption).
 type SpreadParams struct {
 	UserID        string
 	OrgIDs        []string
@@ -31,7 +32,14 @@ func (s *Service) Spread(ctx context.Context, sub access.Subject, p SpreadParams
 	if err := mayRead(sub, ""); err != nil {
 		return none, err
 	}
-	if !p.After.IsZero() && !p.Before.IsZero() && p.Before.Before(p.After) {
+	if p.After.IsZero() {
+		last := s.db.Clock().Now()
+		if !p.Before.IsZero() {
+			last = p.Before.Add(-time.Millisecond)
+		}
+		p.After, _ = s.Cycle(last)
+	}
+	if !p.Before.IsZero() && p.Before.Before(p.After) {
 		return none, fault.InvalidQuery("end_date", "must not be before start_date")
 	}
 	scope := Organization

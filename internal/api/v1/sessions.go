@@ -241,7 +241,7 @@ func summaryOf(s *session.Session, people map[string]string) SessionSummary {
 	out := SessionSummary{
 		SessionID: idOf(s), Status: string(s.State.Status), StatusEnum: statusEnum(s.State), Title: kit.NullText(s.Title),
 		CreatedAt: older.Time(s.CreatedAt), UpdatedAt: older.Time(s.UpdatedAt), PlaybookID: kit.NullText(s.PlaybookID),
-		RequestingUserEmail: kit.NullText(people[s.UserID]), StructuredOutput: kit.Object{s.Output}, Tags: kit.List(s.Tags),
+		RequestingUserEmail: kit.NullText(people[s.UserID]), StructuredOutput: kit.Object{RawMessage: s.Output}, Tags: kit.List(s.Tags),
 	}
 	if n := len(s.PullRequests); n > 0 {
 		out.PullRequest = kit.NotNull(PullRequestInfo{URL: s.PullRequests[n-1].URL})

@@ -54,30 +54,50 @@ type QuickPermissionRequest struct {
 	Permission kit.Optional[string] `json:"permission,omitempty" enum:"read,write,admin"`
 }
 
-// params turns an entry of a request's list into the room's.
-func (r GitPermissionRequest) params(i int) (forge.PermissionParams, error) {
+// params turns an entry of a request's list into the room's. hosts are those of the connections, which an address must be on; names
+// learns which of the two members for a scope was sent.
+func (r GitPermissionRequest) params(i int, hosts map[string]string, names older.Names) (forge.PermissionParams, error) {
 	p := forge.PermissionParams{ConnectionID: r.ConnectionID, PrefixPath: r.PrefixPath.Ptr()}
 	for _, s := range []struct {
-		name  string
-		into  **string
-		path  []string
-		where kit.Optional[string]
-	}{{"group_prefix", &p.GroupPrefix, r.GroupPrefix, r.GroupPrefixURL}, {"repo_path", &p.RepoPath, r.RepoPath, r.RepoURL}} {
+		name, urlName string
+		into          **string
+		path          []string
+		where         kit.Optional[string]
+	}{
+		{"group_prefix", "group_prefix_url", &p.GroupPrefix, r.GroupPrefix, r.GroupPrefixURL},
+		{"repo_path", "repo_url", &p.RepoPath, r.RepoPath, r.RepoURL},
+	} {
 		switch {
 		case s.path != nil && s.where.Has():
 			return p, fault.InvalidField(fmt.Sprintf("%d.%s", i, s.name), "give the path or the address, not both")
 		case s.path != nil:
 			*s.into = new(strings.Join(s.path, "/"))
 		case s.where.Has():
-			u, err := url.Parse(s.where.Value)
-			if err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
-				return p, fault.InvalidField(fmt.Sprintf("%d.%s_url", i, strings.TrimSuffix(s.name, "_path")), "must be an address with a path")
+			host, path, ok := split(s.where.Value)
+			if !ok {
+				return p, fault.InvalidField(fmt.Sprintf("%d.%s", i, s.urlName), "must be an address with a path")
 			}
-			*s.into = new(strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git"))
+			if known, ok := hosts[r.ConnectionID]; ok && host != hostname(known) {
+				return p, fault.InvalidField(fmt.Sprintf("%d.%s", i, s.urlName), "must be on the connection's host %s", known)
+			}
+			*s.into = &path
+			names[fmt.Sprintf("permissions.%d.%s", i, s.name)] = fmt.Sprintf("%d.%s", i, s.urlName)
 		}
 	}
 	return p, nil
 }
+
+// split takes an address apart: its host, without a port, and the path below it.
+func split(address string) (host, path string, ok bool) {
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" {
+		return "", "", false
+	}
+	path = strings.Trim(strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git"), "/")
+	return strings.ToLower(u.Hostname()), path, path != ""
+}
+
+func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
 
 func created(list []forge.Permission) PermissionsCreatedSuccessResponse {
 	out := PermissionsCreatedSuccessResponse{Status: "success", PermissionIDs: make([]string, len(list)), PermissionNames: map[string]string{}}
@@ -99,6 +119,18 @@ func (r Rooms) connections(ctx context.Context, who access.Subject) ([]forge.Con
 	return older.All(func(p page.Request) (page.Page[forge.Connection], error) { return r.Forge.Connections(ctx, who, p) })
 }
 
+// hosts gives the host of every git connection that has one.
+func (r Rooms) hosts(ctx context.Context, who access.Subject) (map[string]string, error) {
+	connections, err := r.connections(ctx, who)
+	out := make(map[string]string, len(connections))
+	for _, c := range connections {
+		if !c.BuiltIn {
+			out[c.ID] = c.Host
+		}
+	}
+	return out, err
+}
+
 func registerGitPermissions(a *kit.API, rooms Rooms) {
 	const tag, path, successor = "git permissions", organizationPath + "/git/permissions", " /v3/enterprise/organizations/{org_id}/git-providers/permissions"
 	type listInput struct {
@@ -116,16 +148,20 @@ func registerGitPermissions(a *kit.API, rooms Rooms) {
 	create := op("createGitPermissions", http.MethodPost, path, "Add git permissions, all or none", tag, "POST"+successor)
 	create.Creates = true
 	kit.Register(a, create, func(ctx context.Context, who access.Subject, in *createInput) (*createdOutput, error) {
+		hosts, err := rooms.hosts(ctx, who)
+		if err != nil {
+			return nil, err
+		}
+		names := older.Names{"permissions": "", "git_connection_id": "connection_id"}
 		params := make([]forge.PermissionParams, len(in.Body))
 		for i, b := range in.Body {
-			var err error
-			if params[i], err = b.params(i); err != nil {
+			if params[i], err = b.params(i, hosts, names); err != nil {
 				return nil, err
 			}
 		}
 		made, err := rooms.Forge.AddPermissions(ctx, who, in.OrgID, params)
 		if err != nil {
-			return nil, err
+			return nil, names.Fault(err)
 		}
 		return &createdOutput{Body: created(made)}, nil
 	})
@@ -154,13 +190,9 @@ func (r Rooms) gitPermissions(ctx context.Context, who access.Subject, orgID str
 	if err != nil {
 		return nil, err
 	}
-	connections, err := r.connections(ctx, who)
+	hosts, err := r.hosts(ctx, who)
 	if err != nil {
 		return nil, err
-	}
-	hosts := make(map[string]string, len(connections))
-	for _, c := range connections {
-		hosts[c.ID] = c.Host
 	}
 	all, err := older.All(func(p page.Request) (page.Page[forge.Permission], error) {
 		return r.Forge.Permissions(ctx, who, orgID, p)
@@ -182,26 +214,34 @@ func (r Rooms) gitPermissions(ctx context.Context, who access.Subject, orgID str
 	})}, nil
 }
 
-// quickPermission finds the provider's only connection (contract/v2.json x-rule).
+// quickNames are the quick examples' names of a permission's fields.
+var quickNames = older.Names{"permissions.*": "repository", "permissions.*.repo_path": "repository", "permissions.*.git_connection_id": "provider"}
+
+// quickPermission finds the provider's only connection, on the host when the repository is an address (contract/v2.json x-rule).
 func (r Rooms) quickPermission(ctx context.Context, who access.Subject, orgID string, b QuickPermissionRequest) (*createdOutput, error) {
 	connections, err := r.connections(ctx, who)
 	if err != nil {
 		return nil, err
 	}
+	host, repository, isURL := split(b.Repository)
+	if !isURL {
+		repository = b.Repository
+	}
 	var found []forge.Connection
 	for _, c := range connections {
-		if p := string(c.Provider); p == b.Provider || strings.HasPrefix(p, b.Provider+"_") {
+		p := string(c.Provider)
+		if !c.BuiltIn && (p == b.Provider || strings.HasPrefix(p, b.Provider+"_")) && (!isURL || hostname(c.Host) == host) {
 			found = append(found, c)
 		}
 	}
 	if len(found) != 1 {
-		return nil, fault.InvalidField("provider", "the enterprise has %d connections to %s; this needs exactly one", len(found), b.Provider)
+		return nil, fault.InvalidField("provider", "the enterprise has %d such connections; this needs exactly one", len(found))
 	}
 	made, err := r.Forge.AddPermissions(ctx, who, orgID, []forge.PermissionParams{{
-		ConnectionID: found[0].ID, RepoPath: &b.Repository, ReadOnly: b.Permission.Or("read") == "read",
+		ConnectionID: found[0].ID, RepoPath: &repository, ReadOnly: b.Permission.Or("read") == "read",
 	}})
 	if err != nil {
-		return nil, err
+		return nil, quickNames.Fault(err)
 	}
 	out := &createdOutput{Body: created(made)}
 	out.Body.Provider, out.Body.Repository, out.Body.Permission = &b.Provider, &b.Repository, new(b.Permission.Or("read"))

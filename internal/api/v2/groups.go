@@ -117,8 +117,10 @@ func registerGroups(a *kit.API, rooms Rooms) {
 	type registerInput struct{ Body EnterpriseIdpGroupsCreate }
 	kit.Register(a, op("registerGroups", http.MethodPut, path, "Register groups and list all names", tag, "POST "+v3+"idp-groups"),
 		func(ctx context.Context, who access.Subject, in *registerInput) (*groupNamesOutput, error) {
-			if _, err := rooms.Members.RegisterGroups(ctx, who, in.Body.GroupNames); err != nil {
-				return nil, err
+			if names := in.Body.GroupNames; len(names) > 0 {
+				if _, err := rooms.Members.RegisterGroups(ctx, who, names); err != nil {
+					return nil, older.Names{"idp_group_names": "group_names"}.Fault(err)
+				}
 			}
 			all, err := rooms.allGroups(ctx, who)
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gantry/internal/api/older"
 	"gantry/internal/insight"
 	"gantry/internal/kit"
 	"gantry/internal/platform/fault"
@@ -62,8 +63,10 @@ func TestAGitPermissionIsReadFromEachOfItsForms(t *testing.T) {
 		{in: GitPermissionRequest{GroupPrefixURL: kit.Some("nowhere")}, bad: "3.group_prefix_url"},
 		{in: GitPermissionRequest{RepoURL: kit.Some("https://github.com/")}, bad: "3.repo_url"},
 		{in: GitPermissionRequest{RepoURL: kit.Some("https://x/y"), RepoPath: []string{"a"}}, bad: "3.repo_path"},
+		{in: GitPermissionRequest{ConnectionID: "git-1", RepoURL: kit.Some("https://GitHub.com/owner/name")}, repo: "owner/name"},
+		{in: GitPermissionRequest{ConnectionID: "git-1", RepoURL: kit.Some("https://gitlab.com/owner/name")}, bad: "3.repo_url"},
 	} {
-		p, err := c.in.params(3)
+		p, err := c.in.params(3, map[string]string{"git-1": "github.com:8443"}, older.Names{})
 		if c.bad != "" {
 			require.True(t, fault.Is(err, fault.Invalid))
 			require.ErrorContains(t, err, c.bad)

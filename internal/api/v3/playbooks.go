@@ -50,7 +50,7 @@ func (s *PlaybookSchema) UnmarshalJSON(b []byte) error {
 func playbookOf(p playbook.Playbook) PlaybookResponse {
 	return PlaybookResponse{
 		PlaybookID: p.ID, AccessType: p.AccessType(), OrgID: kit.NullText(p.OrgID), Title: p.Title, Body: p.Body, Macro: kit.NullText(p.Macro),
-		StructuredOutputSchema: kit.Object{p.Schema}, CreatedBy: p.CreatedBy, UpdatedBy: p.UpdatedBy,
+		StructuredOutputSchema: kit.Object{RawMessage: p.Schema}, CreatedBy: p.CreatedBy, UpdatedBy: p.UpdatedBy,
 		CreatedAt: p.CreatedAt.Unix(), UpdatedAt: p.UpdatedAt.Unix(),
 	}
 }

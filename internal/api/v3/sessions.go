@@ -201,7 +201,7 @@ func (d sessionDoor) wire(s *session.Session) SessionResponse {
 		ServiceUserID: kit.NullText(s.ServiceUserID), PlaybookID: kit.NullText(s.PlaybookID), AutomationID: kit.NullText(s.AutomationID),
 		ParentSessionID: kit.NullText(s.ParentID), ChildSessionIDs: kit.List(s.ChildIDs), Origin: kit.NullText(s.Origin),
 		Category: kit.NullText(s.Category), Subcategory: kit.NullText(s.Subcategory), DevinMode: kit.NullText(s.Mode),
-		IsArchived: s.Archived, StructuredOutput: kit.Object{s.Output},
+		IsArchived: s.Archived, StructuredOutput: kit.Object{RawMessage: s.Output},
 	}
 	for i, p := range s.PullRequests {
 		out.PullRequests[i] = SessionPullRequest{PRURL: p.URL, PRState: kit.NullText(p.State)}
