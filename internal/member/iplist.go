@@ -107,7 +107,7 @@ func (s *Service) changeIPList(ctx context.Context, sub access.Subject, texts []
 		if err != nil {
 			return err
 		}
-		list = change(old, given)
+		list = append([]netip.Prefix{}, change(old, given)...) // never nil: an empty list is [], not null
 		slices.SortFunc(list, netip.Prefix.Compare)
 		list = slices.Compact(list)
 		if len(list) > MaxIPRanges {
