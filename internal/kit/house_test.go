@@ -35,7 +35,7 @@ type thingInput struct {
 		Tags  []string               `json:"tags,omitempty" maxItems:"3"`
 		Macro kit.Optional[string]   `json:"macro,omitempty" enum:"!a,!b"`
 		Cap   kit.Optional[int64]    `json:"cap,omitempty"`
-		Count int                    `json:"count,omitempty"`
+		Count int                    `json:"count,omitempty" minimum:"-5" maximum:"1000000000000"`
 		Env   []struct{ Key string } `json:"env,omitempty"`
 	}
 }

@@ -113,7 +113,9 @@ func TestAWrongBodyNamesTheField(t *testing.T) {
 		require.NotContains(t, a.Body, "struct")
 	}
 	require.Zero(t, h.made)
-	a := h.do(t, "POST", sessionsA, "a", `{"title":"x"}`, "Content-Type", "text/yaml")
+	a := h.do(t, "POST", sessionsA, "a", `{"title":"x","count":2000000000000}`)
+	require.Contains(t, a.JSON(t)["detail"], "<= 1000000000000", "a bound is written as people do")
+	a = h.do(t, "POST", sessionsA, "a", `{"title":"x"}`, "Content-Type", "text/yaml")
 	require.Equal(t, 422, a.Status)
 	require.Contains(t, a.Body, "content-type")
 	a = h.do(t, "POST", sessionsA, "a", `{"title":"x"}`, "Content-Encoding", "gzip")

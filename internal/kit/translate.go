@@ -2,7 +2,9 @@ package kit
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -10,7 +12,20 @@ import (
 	"gantry/internal/platform/fault"
 )
 
-func init() { huma.DefaultArrayNullable = false }
+func init() {
+	huma.DefaultArrayNullable = false
+	huma.ErrorFormatter = sayNumbers
+}
+
+// sayNumbers is fmt.Sprintf that writes a bound as people do: 1000000000000 and not 1e+12.
+func sayNumbers(format string, args ...any) string {
+	for i, a := range args {
+		if f, ok := a.(float64); ok {
+			args[i] = strconv.FormatFloat(f, 'f', -1, 64)
+		}
+	}
+	return fmt.Sprintf(format, args...)
+}
 
 // unreadBody is what translate is told of a body that broke off.
 const unreadBody = "cannot read request body"

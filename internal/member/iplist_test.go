@@ -68,9 +68,11 @@ func TestTheListMergesReplacesAndClears(t *testing.T) {
 			return func(want ...string) {
 				t.Helper()
 				require.NoError(t, err)
+				require.NotNil(t, got, "an empty list is [], never null")
 				require.Empty(t, cmp.Diff(append([]string{}, want...), texts(got)))
 			}
 		}
+		step(h.AddIPRanges(ctx, h.admin, []string{}))()
 		step(h.AddIPRanges(ctx, h.admin, []string{"10.0.0.0/8"}))("10.0.0.0/8")
 		step(h.AddIPRanges(ctx, h.admin, []string{"10.0.0.0/8", "9.9.9.9"}))("9.9.9.9/32", "10.0.0.0/8")
 		step(h.AddIPRanges(ctx, h.admin, []string{"9.9.9.9"}))("9.9.9.9/32", "10.0.0.0/8")

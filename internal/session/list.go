@@ -89,16 +89,20 @@ func (f *Filter) labels() []label {
 	return []label{{"session_tags", "tag", f.Tags}, {"session_repos", "repo", f.RepoNames}}
 }
 
-// query reads in the order of the index that fits. A single tag or repository of one organization leads itself, so that a rare one
-// doesn't cost a look at every session there ever was.
+// query reads in the order of the index that fits. A single tag or repository leads itself, so that a rare one doesn't cost a look at
+// every session there ever was.
 func (f *Filter) query(r page.Request) (string, []any) {
 	var w db.Where
 	labels := f.labels()
 	from, lead := `sessions s`, "s"
 	for i, l := range labels {
-		if len(l.values) == 1 && f.OrgID != "" {
-			from, lead = l.table+` x JOIN sessions s ON s.session_id = x.session_id`, "x"
-			w.Add("x.org_id = ? AND x."+l.column+" = ?", f.OrgID, l.values[0])
+		if len(l.values) == 1 && f.leader() == leadNone {
+			from, lead = l.table+` x CROSS JOIN sessions s`, "x"
+			w.Add("s.session_id = x.session_id")
+			if f.OrgID != "" {
+				w.Add("x.org_id = ?", f.OrgID)
+			}
+			w.Add("x."+l.column+" = ?", l.values[0])
 			labels = slices.Delete(labels, i, i+1)
 			break
 		}

@@ -96,5 +96,13 @@ CREATE TABLE metric_gaps (
 	PRIMARY KEY (org_id, day, last_day)
 );
 
+-- The enterprise's lists of sessions, narrowed to what few of them have.
+CREATE INDEX sessions_user_all ON sessions (user_id, created_at, session_id) WHERE user_id IS NOT NULL;
+CREATE INDEX sessions_service_user_all ON sessions (service_user_id, created_at, session_id) WHERE service_user_id IS NOT NULL;
+CREATE INDEX sessions_playbook_all ON sessions (playbook_id, created_at, session_id) WHERE playbook_id IS NOT NULL;
+CREATE INDEX sessions_automation ON sessions (automation_id, created_at, session_id) WHERE automation_id IS NOT NULL;
+CREATE INDEX session_tags_all ON session_tags (tag, created_at, session_id);
+CREATE INDEX session_repos_all ON session_repos (repo, created_at, session_id);
+
 -- +goose Down
 SELECT 1;
