@@ -13,6 +13,9 @@ RACE      ?=
 FUZZTIME  ?= 20s
 RELEASE   ?=
 BENCHFLAGS ?=
+# Where `make bench-data` keeps its databases, and at which size: 1 is 1,000,000 sessions.
+BENCHDATA  ?= $(or $(TMPDIR),/tmp)/gantry-bench-data
+BENCHSCALE ?= 1
 
 LINT        := $(GO) tool -modfile=tools/go.mod golangci-lint
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
@@ -67,7 +70,11 @@ check-generated: build ## Fail when a generated file isn't what would be generat
 
 .PHONY: bench
 bench: ## Print each figure of docs/performance.md as a ratio (BENCHFLAGS='-quick -only self', '-o docs/performance.md', '-profile DIR')
-	$(GO) run ./bench $(BENCHFLAGS)
+	$(GO) run ./bench -data $(BENCHDATA) -scale $(BENCHSCALE) $(BENCHFLAGS)
+
+.PHONY: bench-data
+bench-data: ## Load a year of a large deployment, and a hundredth of it, for the lists of `make bench` (BENCHFLAGS='-database URL' for one of yours)
+	$(GO) run ./bench -load -data $(BENCHDATA) -scale $(BENCHSCALE) $(or $(BENCHFLAGS),-engine sqlite)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz test for FUZZTIME

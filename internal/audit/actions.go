@@ -77,6 +77,9 @@ const (
 	DrainHypervisor     Action = "drain_hypervisor"
 	ReleaseSecrets      Action = "release_session_secrets"
 	GenerateInsights    Action = "generate_session_insights"
+	ArchiveSession      Action = "archive_session"
+	UnarchiveSession    Action = "unarchive_session"
+	TagSession          Action = "update_session_tags"
 
 	RegisterIdpGroup   Action = "register_idp_group"
 	UnregisterIdpGroup Action = "unregister_idp_group"

@@ -123,7 +123,7 @@ func validationErrors(e *Error) []ValidationError {
 		loc := make([]any, len(f.Loc))
 		for i, s := range f.Loc {
 			loc[i] = s
-			if n, err := strconv.Atoi(s); err == nil && i > 1 {
+			if n, err := strconv.Atoi(s); err == nil && (i > 1 || (i == 1 && f.Loc[0] == "body")) { // a name in the query may be a number
 				loc[i] = n
 			}
 		}

@@ -47,6 +47,14 @@ func (o *operation) open() {
 func (o *operation) serve(w http.ResponseWriter, r *http.Request) {
 	o.open()
 	c := callOf(r.Context())
+	if o.opens && wantsStream(r) {
+		apart(func() { o.take(c, w, r) })
+		return
+	}
+	o.take(c, w, r)
+}
+
+func (o *operation) take(c *call, w http.ResponseWriter, r *http.Request) {
 	o.guard(c, w, r, func() {
 		given, err := o.read(w, r)
 		if err == nil {

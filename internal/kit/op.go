@@ -76,6 +76,7 @@ type operation struct {
 	query   queryDecl
 	act     func(c *call, in any) (any, error)
 	either  bool // answers a page or a stream, by the Accept header
+	opens   bool // may answer a stream of events
 	multi   bool
 
 	lazily

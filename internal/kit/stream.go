@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -52,32 +54,46 @@ var ErrStreamOver = errors.New("the stream is over")
 func RegisterStream[I any](a *API, op Op, open func(ctx context.Context, s access.Subject, in *I) (StreamFunc, error)) {
 	op.Stream = true
 	op.Operation.Responses = withContent(op.Operation.Responses, map[string]*huma.MediaType{eventStream: {Schema: &huma.Schema{Type: huma.TypeString}}})
-	Register(a, op, func(ctx context.Context, s access.Subject, in *I) (*huma.StreamResponse, error) {
-		f, err := Apart(func() (StreamFunc, error) { return open(ctx, s, in) })
+	register(a, op, func(*huma.Operation) {}, func(ctx context.Context, s access.Subject, in *I) (*huma.StreamResponse, error) {
+		f, err := open(ctx, s, in)
 		if err != nil {
 			return nil, err
 		}
 		return streaming(ctx, f), nil
-	})
+	}).opens = true
 }
 
 // Apart runs f on a goroutine of its own and waits for it. A stream's goroutine lives for hours and keeps the largest stack it ever
-// needed: a query needs several times what waiting does.
+// needed: a query needs several times what waiting does. Only so many run at once, because many streams are woken by one event, and
+// what they ask waits for the database anyway. So f must be short, and must not call Apart.
 func Apart[T any](f func() (T, error)) (T, error) {
 	var out T
 	var err error
+	apart(func() { out, err = f() })
+	return out, err
+}
+
+// apartSlots are for those that run at once.
+var apartSlots = make(chan struct{}, 32)
+
+func apart(f func()) {
+	apartSlots <- struct{}{}
+	defer func() { <-apartSlots }()
 	var panicked any
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer func() { panicked = recover() }()
-		out, err = f()
+		defer func() {
+			if panicked = recover(); panicked != nil && panicked != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
+				panicked = fmt.Sprintf("%v\n%s", panicked, debug.Stack())
+			}
+		}()
+		f()
 	}()
 	<-done
 	if panicked != nil {
 		panic(panicked) // the request's own handler deals with it
 	}
-	return out, err
 }
 
 // RegisterPageOrStream registers an operation that answers with JSON, or with `Accept: text/event-stream` with events.
@@ -102,7 +118,7 @@ func RegisterChoice[I, T any](a *API, op Op, wants func(in *I) bool,
 	o := register(a, op, describe, func(ctx context.Context, s access.Subject, in *I) (*huma.StreamResponse, error) {
 		c := callOf(ctx)
 		if c.stream || (wants != nil && wants(in)) {
-			f, err := Apart(func() (StreamFunc, error) { return open(ctx, s, in) })
+			f, err := open(ctx, s, in)
 			if err != nil {
 				return nil, err
 			}
@@ -119,7 +135,7 @@ func RegisterChoice[I, T any](a *API, op Op, wants func(in *I) bool,
 			}
 		}}, nil
 	})
-	o.either = true
+	o.either, o.opens = true, true
 }
 
 func withContent(rs map[string]*huma.Response, content map[string]*huma.MediaType) map[string]*huma.Response {
@@ -188,7 +204,12 @@ func (st *Stream) put(id, kind string, data []byte) {
 	st.buf.WriteByte('\n')
 }
 
-func oneLine(s string) string { return strings.NewReplacer("\r", "", "\n", "").Replace(s) }
+func oneLine(s string) string {
+	if strings.ContainsAny(s, "\r\n") {
+		s = strings.NewReplacer("\r", "", "\n", "").Replace(s)
+	}
+	return s
+}
 
 func (st *Stream) flush() error {
 	if st.buf.Len() == 0 && !st.lastWrite.IsZero() {

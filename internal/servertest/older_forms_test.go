@@ -106,6 +106,8 @@ func TestARefusalNamesWhatTheClientSent(t *testing.T) {
 	})
 	require.NoError(t, err)
 	const v2 = "/v2/enterprise"
+	_, err = o.Members.RegisterGroups(t.Context(), o.Root(), []string{"g"})
+	require.NoError(t, err)
 	org, note := v2+"/organizations/"+o.Org, strings.Repeat("x", 5000)
 	of := func(entry string) string { return fmt.Sprintf(`[{"connection_id":%q,%s}]`, connection.ID, entry) }
 	for _, c := range []struct {
@@ -126,13 +128,13 @@ func TestARefusalNamesWhatTheClientSent(t *testing.T) {
 		{"POST", v2 + "/members/invite", `{"emails":["x@example.com"],"role":""}`, 422, []any{"body", "role"}, ""},
 		{"POST", v2 + "/members/invite", `{"emails":["x@example.com"],"role":"org_admin"}`, 422, []any{"body", "role"}, ""},
 		{"POST", v2 + "/members/invite", `{"emails":[]}`, 400, nil, "emails: must name somebody"},
-		{"POST", v2 + "/members/invite", `{"emails":["nobody"]}`, 400, nil, "emails.0: must be an e-mail address of at most 320 bytes"},
+		{"POST", v2 + "/members/invite", `{"emails":["nobody"]}`, 400, nil, "emails.0: must be an e-mail address of at most 254 bytes"},
 		{"POST", v2 + "/members/invite", `{"emails":[` + strings.Repeat(`"a@example.com",`, 100) + `"b@example.com"]}`, 400, nil, "emails: must have at most 100 items"},
 		{"POST", v2 + "/members/invite", `{"emails":[1]}`, 422, []any{"body", "emails", float64(0)}, ""},
 		{"POST", org + "/members", `{"org_ids":[],"user_ids":["x"],"org_role":""}`, 422, []any{"body", "org_role"}, ""},
 		{"POST", org + "/members", `{"org_ids":[],"user_ids":["x"],"org_role":"account_admin"}`, 422, []any{"body", "org_role"}, ""},
 		{"POST", org + "/members", `{"org_ids":[],"user_ids":["x"]}`, 404, nil, "user_ids.0: the user doesn't exist"},
-		{"POST", org + "/members", `{"org_ids":["org-x"],"user_ids":["x"]}`, 404, nil, "the organization doesn't exist"},
+		{"POST", org + "/members", `{"org_ids":["org-0"],"user_ids":["x"]}`, 404, nil, "the organization doesn't exist"},
 		{"PATCH", org + "/members/roles", `{"role_id":"org_admin","user_ids":["x"]}`, 404, nil, "user_ids.0: the user doesn't exist"},
 		{"PATCH", v2 + "/members/roles", `{"role_id":"org_admin","user_ids":["x"]}`, 422, []any{"body", "role_id"}, ""},
 		{"POST", org + "/groups", `{"group_name":"g","role":"account_admin"}`, 422, []any{"body", "role"}, ""},

@@ -216,19 +216,22 @@ func (o *tenant) picture(t testing.TB, s *servertest.Server) string {
 	for _, path := range []string{"/knowledge/folders", "/secrets", "/schedules"} {
 		see(v3 + path)
 	}
-	for _, path := range []string{"/knowledge/notes", "/playbooks"} { // the enterprise's, which every list shows, are no tenant's
-		a := s.Do(t, http.MethodGet, v3+path, s.Admin.Token.Reveal(), "")
-		require.Equal(t, http.StatusOK, a.Status, "%s: %s", path, a.Body)
+	for _, l := range [][3]string{ // what every list shows, the enterprise's and the operator's, is no tenant's
+		{v3 + "/knowledge/notes", "org_id", o.org},
+		{v3 + "/playbooks", "org_id", o.org},
+		{"/v3beta1/organizations/" + o.org + "/repositories", "git_connection_id", o.connection},
+	} {
+		a := s.Do(t, http.MethodGet, l[0], s.Admin.Token.Reveal(), "")
+		require.Equal(t, http.StatusOK, a.Status, "%s: %s", l[0], a.Body)
 		for _, item := range list[object](a.JSON(t)["items"]) {
-			if item["org_id"] == o.org {
-				fmt.Fprintln(&b, path, item)
+			if item[l[1]] == l[2] {
+				fmt.Fprintln(&b, l[0], item)
 			}
 		}
 	}
 	see("/v3/enterprise/organizations/" + o.org + "/git-providers/permissions")
 	see("/v3/enterprise/git-providers/connections/" + o.connection + "/repositories")
 	see("/gantry/v1/git-connections/" + o.connection)
-	see("/v3beta1/organizations/" + o.org + "/repositories")
 	see("/v3/enterprise/organizations/" + o.org + "/audit-logs")
 	for _, members := range []string{"service-users?include_inactive=true", "users", "idp-users", "idp-groups"} {
 		see("/v3/enterprise/organizations/" + o.org + "/members/" + members)

@@ -137,11 +137,26 @@ func (v *Service) Terminate(ctx context.Context, who access.Subject, orgID, sess
 				return nil, err
 			}
 		}
-		if archive && !s.Archived {
-			s.Archived = true
-			evs = s.add(evs, now.UnixMilli(), EventArchived, ArchivedData{true})
+		if !archive {
+			return evs, nil
 		}
+		return showTx(ctx, tx, who, s, evs, now, true)
+	})
+}
+
+// showTx archives a session or brings it back, with its audit entry; one that is so already stays without.
+func showTx(ctx context.Context, tx *db.Tx, who access.Subject, s *Session, evs []Event, now time.Time, archived bool) ([]Event, error) {
+	if s.Archived == archived {
 		return evs, nil
+	}
+	action := audit.UnarchiveSession
+	if archived {
+		action = audit.ArchiveSession
+	}
+	s.Archived = archived
+	evs = s.add(evs, now.UnixMilli(), EventArchived, ArchivedData{archived})
+	return evs, audit.RecordTx(ctx, tx, who, now.UnixMilli(), audit.Entry{
+		Action: action, OrgID: s.OrgID, Data: map[string]any{"session_id": s.ID},
 	})
 }
 
@@ -170,14 +185,14 @@ func (v *Service) Archive(ctx context.Context, who access.Subject, orgID, sessio
 		}
 	}
 	return v.change(ctx, sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
-		if !s.Archived {
-			s.Archived = true
-			evs = s.add(evs, now.UnixMilli(), EventArchived, ArchivedData{true})
+		evs, err := showTx(ctx, tx, who, s, evs, now, true)
+		if err != nil {
+			return nil, err
 		}
 		if _, ok := s.State.Next(Sleep, s.Resumable); !ok {
 			return evs, nil
 		}
-		evs, err := v.suspendTx(ctx, tx, s, evs, now, Sleep, "archived")
+		evs, err = v.suspendTx(ctx, tx, s, evs, now, Sleep, "archived")
 		if err != nil {
 			return nil, err
 		}
@@ -192,12 +207,8 @@ func (v *Service) Unarchive(ctx context.Context, who access.Subject, orgID, sess
 	if _, err := v.manage(ctx, who, orgID, sessionID); err != nil {
 		return nil, err
 	}
-	return v.change(ctx, sessionID, func(_ context.Context, _ *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
-		if s.Archived {
-			s.Archived = false
-			evs = s.add(evs, now.UnixMilli(), EventArchived, ArchivedData{false})
-		}
-		return evs, nil
+	return v.change(ctx, sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
+		return showTx(ctx, tx, who, s, evs, now, false)
 	})
 }
 
@@ -231,7 +242,12 @@ func (v *Service) SetTags(ctx context.Context, who access.Subject, orgID, sessio
 		if _, err := db.Exec(ctx, tx, `DELETE FROM session_tags WHERE session_id = $1`, s.ID); err != nil {
 			return nil, err
 		}
-		return s.add(evs, now.UnixMilli(), EventTags, TagsData{want}), insertLabelsTx(ctx, tx, "session_tags", "tag", s, want)
+		if err := insertLabelsTx(ctx, tx, "session_tags", "tag", s, want); err != nil {
+			return nil, err
+		}
+		return s.add(evs, now.UnixMilli(), EventTags, TagsData{want}), audit.RecordTx(ctx, tx, who, now.UnixMilli(), audit.Entry{
+			Action: audit.TagSession, OrgID: s.OrgID, Data: map[string]any{"session_id": s.ID, "tags": want},
+		})
 	})
 	if err != nil {
 		return nil, err

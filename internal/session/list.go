@@ -85,6 +85,26 @@ func (v *Service) count(ctx context.Context, f Filter) (*int64, error) {
 	return &n, err
 }
 
+// leader says which index a filter's list is read by. SQLite keeps no count of values, and by itself takes the index of the organization
+// where few sessions of it pass; a condition that no index can serve, because it reckons with its column, leaves it the right one.
+type leader int
+
+const (
+	leadNone leader = iota // the organization's, or a label's
+	leadOrg                // one that holds the organization and a column of the filter
+	leadOwn                // one of the filter's column alone
+)
+
+func (f *Filter) leader() leader {
+	switch {
+	case len(f.SessionIDs) > 0, f.ParentID != "", f.ScheduleID != "", len(f.AutomationIDs) == 1:
+		return leadOwn
+	case len(f.UserIDs) == 1, len(f.ServiceUserIDs) == 1, f.PlaybookID != "":
+		return leadOrg
+	}
+	return leadNone
+}
+
 func (f *Filter) labels() []label {
 	return []label{{"session_tags", "tag", f.Tags}, {"session_repos", "repo", f.RepoNames}}
 }
@@ -141,7 +161,10 @@ func (l label) where(w *db.Where) {
 var aliased = "s." + strings.Join(strings.FieldsFunc(columns, func(r rune) bool { return strings.ContainsRune(", \n\t", r) }), ", s.")
 
 func (f *Filter) where(w *db.Where) {
+	by := f.leader()
 	switch {
+	case f.OrgID != "" && by == leadOwn:
+		w.Add("s.org_id || '' = ?", f.OrgID)
 	case f.OrgID != "":
 		w.Add("s.org_id = ?", f.OrgID)
 	case len(f.OrgIDs) > 0:
@@ -150,7 +173,11 @@ func (f *Filter) where(w *db.Where) {
 	if f.OrgID == "" && !f.IncludeDeletedOrgs {
 		w.Add("NOT EXISTS (SELECT 1 FROM organizations o WHERE o.org_id = s.org_id AND o.deleted_at IS NOT NULL)")
 	}
-	w.Add("s.is_archived = ?", db.Bool(f.Archived != nil && *f.Archived))
+	archived := "s.is_archived = ?"
+	if by != leadNone {
+		archived = "s.is_archived + 0 = ?"
+	}
+	w.Add(archived, db.Bool(f.Archived != nil && *f.Archived))
 	w.In("s.session_id", f.SessionIDs)
 	for _, t := range []struct {
 		cond string
@@ -159,7 +186,8 @@ func (f *Filter) where(w *db.Where) {
 		{"s.created_at >= ?", f.CreatedAfter},
 		{"s.created_at < ?", f.CreatedBefore},
 		{"s.updated_at >= ?", f.UpdatedAfter},
-		{"s.updated_at < ?", f.UpdatedBefore},
+		{"s.created_at < ?", f.UpdatedBefore}, // no session changed before it was made
+		{"s.updated_at + 0 < ?", f.UpdatedBefore},
 	} {
 		if !t.at.IsZero() {
 			w.Add(t.cond, t.at.UnixMilli())

@@ -80,8 +80,15 @@ func TestHotQueriesReadAnIndex(t *testing.T) {
 		}{
 			{"a page", "sessions_org", session.Filter{OrgID: "o"}},
 			{"a page of the enterprise", "sessions_all", session.Filter{IncludeDeletedOrgs: true}},
-			{"a tag", "session_tags_find", session.Filter{OrgID: "o", Tags: []string{"t"}}},
-			{"a repository", "session_repos_find", session.Filter{OrgID: "o", RepoNames: []string{"r"}}},
+			{"a tag", "session_tags_", session.Filter{OrgID: "o", Tags: []string{"t"}}},
+			{"a repository", "session_repos_", session.Filter{OrgID: "o", RepoNames: []string{"r"}}},
+			{"a tag of the enterprise", "session_tags_all", session.Filter{IncludeDeletedOrgs: true, Tags: []string{"t"}}},
+			{"a repository of the enterprise", "session_repos_all", session.Filter{IncludeDeletedOrgs: true, RepoNames: []string{"r"}}},
+			{"a person of the enterprise", "sessions_user_all", session.Filter{IncludeDeletedOrgs: true, UserIDs: []string{"u"}}},
+			{"a robot of the enterprise", "sessions_service_user_all", session.Filter{IncludeDeletedOrgs: true, ServiceUserIDs: []string{"u"}}},
+			{"a playbook of the enterprise", "sessions_playbook_all", session.Filter{IncludeDeletedOrgs: true, PlaybookID: "p"}},
+			{"an automation", "sessions_automation", session.Filter{OrgID: "o", AutomationIDs: []string{"a"}}},
+			{"a schedule", "sessions_schedule", session.Filter{OrgID: "o", ScheduleID: "a"}},
 		} {
 			h.reads(t, q.name, q.index, session.ListQuery(q.f))
 		}
@@ -98,6 +105,10 @@ func (h *house) fill(t *testing.T) {
 			'default' FROM generate_series(1, 20000) i`)
 	h.exec(t, `INSERT INTO organizations (org_id, name, created_at, updated_at, deleted_at)
 		SELECT 'org-' || i, 'x', 0, 0, CASE WHEN i = 7 THEN 1 END FROM generate_series(0, 99) i`)
+	for _, l := range [][2]string{{"session_tags", "tag"}, {"session_repos", "repo"}} {
+		h.exec(t, `INSERT INTO `+l[0]+` (session_id, `+l[1]+`, org_id, created_at)
+			SELECT 's' || i, 'label-' || (i % 50 / 7), 'org-' || (i % 100), i FROM generate_series(1, 20000) i`)
+	}
 	h.exec(t, `ANALYZE`)
 }
 

@@ -11,6 +11,7 @@ import (
 	"gantry/internal/fleet"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
+	"gantry/internal/platform/page"
 	"gantry/internal/session"
 	"gantry/internal/wire"
 )
@@ -210,6 +211,38 @@ func TestAClaimWhoseAnswerWasLostIsGivenOutAgain(t *testing.T) {
 		require.Equal(t, fleet.Pending, h.row(t, lost.ID).Phase)
 		require.Equal(t, fleet.Claimed, h.row(t, known.ID).Phase)
 		require.Equal(t, fleet.Claimed, h.row(t, runs.row.SessionID).Phase, "one that reported is left to its lease")
+	})
+}
+
+func TestWhoTagsArchivesOrBringsBackASessionIsAuditedOnce(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, h *house) {
+		ctx := t.Context()
+		s := h.create(t)
+		before := len(h.actions(t, 0))
+		for range 2 { // the second changes nothing
+			_, err := h.SetTags(ctx, h.ours, h.org, s.ID, []string{"x"}, true)
+			require.NoError(t, err)
+		}
+		for range 2 {
+			_, err := h.Archive(ctx, h.ours, h.org, s.ID)
+			require.NoError(t, err)
+		}
+		for range 2 {
+			_, err := h.Unarchive(ctx, h.ours, h.org, s.ID)
+			require.NoError(t, err)
+		}
+		for range 2 {
+			_, err := h.Terminate(ctx, h.ours, h.org, s.ID, true)
+			require.NoError(t, err)
+		}
+		require.Equal(t, []audit.Action{
+			audit.TagSession, audit.ArchiveSession, audit.SleepSession, audit.UnarchiveSession, audit.TerminateSession, audit.ArchiveSession,
+		}, h.actions(t, before))
+		logs, err := h.audit.List(ctx, h.boss, audit.ListParams{Action: audit.TagSession, Page: page.Request{First: 1}})
+		require.NoError(t, err)
+		require.Equal(t, h.org, logs.Items[0].OrgID)
+		require.JSONEq(t, `{"session_id":"`+s.ID+`","tags":["x"]}`, string(logs.Items[0].Data))
 	})
 }
 

@@ -20,7 +20,7 @@ type SessionDetailResponse struct {
 	InitialUserMessage *string                       `json:"initial_user_message"`
 	SessionAnalysis    kit.Null[SessionAnalysisData] `json:"session_analysis"`
 	ID                 *string                       `json:"id,omitempty"`
-	Insight            *kit.Null[string]             `json:"insight,omitempty" doc:"The first issue, or else the first title of the timeline."`
+	Insight            kit.Optional[string]          `json:"insight,omitempty,omitzero" doc:"The first issue, or else the first title of the timeline."`
 }
 
 // SessionAnalysisData is what was found in a session.
@@ -98,15 +98,15 @@ func analysisOf(a *insight.Analysis) (none kit.Null[SessionAnalysisData]) {
 }
 
 // line is the examples' one line about a session (contract/legacy.md §7).
-func line(a *insight.Analysis) (none kit.Null[string]) {
+func line(a *insight.Analysis) kit.Optional[string] {
 	switch {
 	case a == nil:
 	case len(a.Issues) > 0:
-		return kit.NotNull(a.Issues[0].Issue)
+		return kit.Some(a.Issues[0].Issue)
 	case len(a.Timeline) > 0:
-		return kit.NotNull(a.Timeline[0].Title)
+		return kit.Some(a.Timeline[0].Title)
 	}
-	return none
+	return kit.Optional[string]{Set: true, Null: true}
 }
 
 // BetaSession is a session as the retired beta wrote it.
@@ -135,7 +135,7 @@ func (r Rooms) detailOf(in insight.Insights, prompts map[string]string, examples
 		SessionResponse: r.sessionOf(in.Session), InitialUserMessage: kit.NullText(prompts[in.Session.ID]), SessionAnalysis: analysisOf(in.Analysis),
 	}
 	if examples {
-		out.ID, out.Insight = &in.Session.ID, new(line(in.Analysis))
+		out.ID, out.Insight = &in.Session.ID, line(in.Analysis)
 	}
 	return out
 }

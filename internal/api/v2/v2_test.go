@@ -30,8 +30,8 @@ func TestOlderPathsAreRewritten(t *testing.T) {
 
 func TestTheExamplesLineAboutASession(t *testing.T) {
 	t.Parallel()
-	require.False(t, line(nil).Valid)
-	require.False(t, line(&insight.Analysis{}).Valid)
+	require.True(t, line(nil).Null)
+	require.True(t, line(&insight.Analysis{}).Null)
 	timeline := []insight.TimelineItem{{Title: "began"}}
 	require.Equal(t, "began", line(&insight.Analysis{Timeline: timeline}).Value)
 	require.Equal(t, "broke", line(&insight.Analysis{Timeline: timeline, Issues: []insight.Issue{{Issue: "broke"}}}).Value)

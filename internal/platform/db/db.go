@@ -58,7 +58,7 @@ type DB struct {
 	away atomic.Int64
 	// signing is the key of Sign, nil before SignWith.
 	signing []byte
-	// watch hears every read; nil but in benches and tests.
+	// watch hears every statement; nil but in benches and tests.
 	watch func(query string, args []any)
 }
 
@@ -176,6 +176,7 @@ type Tx struct {
 	*sql.Tx
 	engine  Engine
 	signing []byte
+	watch   func(query string, args []any)
 	after   []func()
 }
 
@@ -227,7 +228,7 @@ func (d *DB) writeOnce(ctx context.Context, f func(ctx context.Context, tx *Tx) 
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer release()
-	tx := &Tx{Tx: stx, engine: d.engine, signing: d.signing}
+	tx := &Tx{Tx: stx, engine: d.engine, signing: d.signing, watch: d.watch}
 	done := false
 	defer func() {
 		if !done {
