@@ -222,10 +222,14 @@ func compatibility(t *testing.T, docs []*document) string {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString(intro)
+	older := map[string]bool{}
 	for _, name := range contracts {
 		want := readDocument(t, "testdata/"+name+".json")
 		rows, have := []string{}, 0
 		for _, o := range want.operations {
+			if name == "v1" || name == "v2" {
+				older[o.name()] = true
+			}
 			state := absent
 			if _, _, ok := find(docs, o.method+" "+anonymous(o.path)); ok {
 				state = there
@@ -239,7 +243,7 @@ func compatibility(t *testing.T, docs []*document) string {
 		slices.Sort(rows)
 		fmt.Fprintf(&b, "\n## %s: %d of %d\n\n| path | method | here |\n|---|---|---|\n%s\n", name, have, len(rows), strings.Join(rows, "\n"))
 	}
-	return b.String()
+	return b.String() + differ(t, older)
 }
 
 func TestThePageOfCompatibilityIsTrueAndTheGapOnlyShrinks(t *testing.T) {

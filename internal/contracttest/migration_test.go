@@ -36,7 +36,7 @@ A v1 ` + "`status_enum`" + ` is read off v3's pair: working is new, claimed and 
 and suspended; finished is running/finished and exit; expired is error; resume_requested is resuming.
 
 Paths that are served as well: ` + "`/v1/session/{id}`" + ` with its message and tags, ` + "`/v1/enterprise/audit-logs`, `/v2/audit-logs`, `/api/v2/enterprise/…`" + ` (pages of up to
-1,000), and any of them with a slash at the end.
+1,000), ` + "`DELETE /sessions/{id}`, `POST /v1/sessions/{id}/messages`, `/v2/enterprise/repositories/…`" + `, and any of them with a slash at the end.
 
 This page is written by ` + "`go test ./internal/contracttest -update`" + ` from what the operations themselves declare.
 `

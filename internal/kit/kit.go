@@ -73,7 +73,7 @@ type Done struct {
 // Cipher for Idempotency-Key.
 type Options struct {
 	Authenticator Authenticator
-	// OrgExists is asked when an enterprise credential names an organization in the path, once per request.
+	// OrgExists is asked when an enterprise credential names an organization, in the path or as v1 has it in the query, once per request.
 	OrgExists      func(ctx context.Context, orgID string) (bool, error)
 	Sealer         *page.Sealer
 	DB             *db.DB

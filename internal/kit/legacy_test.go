@@ -61,6 +61,9 @@ func TestAnOlderVersionsOrganizationIsTheCredentials(t *testing.T) {
 	require.Equal(t, orgB, h.get(t, "/v1/sessions/one?org_id="+orgB, "enterprise").JSON(t)["org_id"])
 	require.Equal(t, orgA, h.get(t, "/v1/sessions/one?org_id="+orgB, "a").JSON(t)["org_id"], "a bound credential can't choose")
 	require.Equal(t, 401, h.get(t, "/v1/sessions/one", "").Status)
+	gone := h.get(t, "/v1/sessions/one?org_id=org-zzzz", "enterprise")
+	require.Equal(t, 404, gone.Status, "an organization that isn't there, or not any more, holds nothing and takes nothing")
+	require.Equal(t, "unknown organization", gone.JSON(t)["detail"])
 }
 
 func TestAnOlderSpellingOfAPathIsTheSameOperation(t *testing.T) {

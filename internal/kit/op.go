@@ -259,7 +259,7 @@ func (o *operation) sentence() string {
 
 // before is what comes between a valid input and the use case: an enterprise credential may name an organization that isn't.
 func (o *operation) before(c *call) error {
-	if o.org != orgPath || c.subject.OrgID != "" || o.decl.ForbidUnknownOrg {
+	if (o.org != orgPath && o.org != OrgCredential) || c.subject.OrgID != "" || o.decl.ForbidUnknownOrg {
 		return nil
 	}
 	return o.mustExist(c, fault.NotFound)

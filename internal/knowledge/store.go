@@ -95,11 +95,11 @@ func (f *Filter) query(part int64, after page.Position, limit int) (string, []an
 	if f.FolderPath == rootPath {
 		w.Add("n.folder_id IS NULL")
 	} else if f.FolderPath != "" {
-		folders := "n.folder_id IN (SELECT x.folder_id FROM knowledge_folders x WHERE x.path = ?"
 		if everywhere {
-			w.Add(folders+")", f.FolderPath)
+			// A path is another folder in each organization: SQLite, which keeps no count of them, looks at the notes in the list's order.
+			w.Add("EXISTS (SELECT 1 FROM knowledge_folders x WHERE x.folder_id = n.folder_id AND x.path = ?)", f.FolderPath)
 		} else {
-			w.Add(folders+" AND x.org_id = ?)", f.FolderPath, scope)
+			w.Add("n.folder_id IN (SELECT x.folder_id FROM knowledge_folders x WHERE x.path = ? AND x.org_id = ?)", f.FolderPath, scope)
 		}
 	}
 	if f.PinnedRepo != "" {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"sync"
 
 	"gantry/internal/access"
 	"gantry/internal/platform/db"
@@ -53,12 +54,34 @@ func scanRole(s db.Scanner) (access.Role, error) {
 	return r, err
 }
 
+// parsed keeps what permission texts mean: a page of members joins the same few roles again and again, and reading a text costs more than
+// the row that it comes with. Roles are few; should they not be, it starts over.
+var parsed struct {
+	sync.RWMutex
+	sets map[string]access.Set
+}
+
+const maxParsed = 1000
+
 func parsePermissions(text string) (access.Set, error) {
+	parsed.RLock()
+	set, ok := parsed.sets[text]
+	parsed.RUnlock()
+	if ok {
+		return set, nil
+	}
 	var names []string
 	if err := json.Unmarshal([]byte(text), &names); err != nil {
 		return 0, fmt.Errorf("permissions of a role: %w", err)
 	}
-	return access.SetNamed(names), nil
+	set = access.SetNamed(names)
+	parsed.Lock()
+	defer parsed.Unlock()
+	if parsed.sets == nil || len(parsed.sets) >= maxParsed {
+		parsed.sets = map[string]access.Set{}
+	}
+	parsed.sets[text] = set
+	return set, nil
 }
 
 func readRole(ctx context.Context, q db.Querier, roleID string) (access.Role, error) {
@@ -121,8 +144,8 @@ func readServiceUser(ctx context.Context, q db.Querier, serviceUserID string) (S
 func listServiceUsers(ctx context.Context, q db.Querier, p ListParams, now int64) ([]ServiceUser, error) {
 	var w db.Where
 	if p.OrgID != "" {
-		w.Add(`(org_id = ? OR EXISTS (SELECT 1 FROM role_assignments a
-			WHERE a.principal_id = service_user_id AND a.org_id = ?))`, p.OrgID, p.OrgID)
+		w.Add(`service_user_id IN (SELECT b.service_user_id FROM service_users b WHERE b.org_id = ? UNION
+			SELECT a.principal_id FROM role_assignments a WHERE a.org_id = ? AND a.principal_kind = '`+kindServiceUser+`')`, p.OrgID, p.OrgID)
 	}
 	if !p.IncludeInactive {
 		w.Add("deleted_at IS NULL AND (expires_at IS NULL OR expires_at > ?)", now)

@@ -115,7 +115,7 @@ func TestBareListsOnV2(t *testing.T) {
 		require.Regexp(t, `^\[\{"hypervisor_id":"[^"]+","status":"available","seconds_since_report":\d+\}\]\n$`, health)
 
 		roles := o.ok(t, http.MethodGet, "/v2/enterprise/roles", o.adminKey, "").Body
-		require.Contains(t, roles, `{"role_id":"account_admin","role_name":"Enterprise Admin","role_type":"account"}`)
+		require.Contains(t, roles, `{"role_id":"account_admin","role_name":"Admin","role_type":"account"}`)
 		require.Contains(t, roles, `"role_id":"org_member"`)
 		require.NotContains(t, roles, `"enterprise"`)
 		require.JSONEq(t, `[]`, o.ok(t, http.MethodGet, "/v2/enterprise/playbooks", o.adminKey, "").Body)
@@ -137,7 +137,7 @@ func TestPlaybooksOfTheEnterpriseOnV2(t *testing.T) {
 		o.ok(t, http.MethodPut, one, o.adminKey, `{"title":"t2","body":"b","macro":null}`)
 		require.Nil(t, o.ok(t, http.MethodGet, one, o.adminKey, "").JSON(t)["macro"], "null clears")
 		require.Contains(t, o.ok(t, http.MethodGet, "/v1/playbooks", o.orgKey, "").Body, `"access_type":"enterprise"`, "organizations see it")
-		require.Equal(t, 404, o.Do(t, http.MethodDelete, "/v1/playbooks/"+made["playbook_id"].(string), o.orgKey, "").Status, "and can't delete it")
+		require.Equal(t, 403, o.Do(t, http.MethodDelete, "/v1/playbooks/"+made["playbook_id"].(string), o.orgKey, "").Status, "and can't delete it")
 		o.ok(t, http.MethodDelete, one, o.adminKey, "")
 		require.Equal(t, 404, o.Do(t, http.MethodGet, one, o.adminKey, "").Status)
 	})

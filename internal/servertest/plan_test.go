@@ -253,8 +253,9 @@ var allowed = []struct{ text, why string }{
 	{"FROM metric_categories", "it groups the days of the range by kind of work"},
 	{"COUNT(*) FROM knowledge_notes WHERE org_id", "it counts the notes of one scope by folder, as the answer shows them"},
 	{"FROM usage_enterprise", "it adds up the shards of each day of the answer"},
-	{"SELECT x.folder_id FROM knowledge_folders", "a path is another folder in each organization, whose notes come together by their age"},
 	{"FROM org_groups", "the answer is all groups"},
+	{"FROM service_users b WHERE b.org_id", "they are the service users of one organization, bound to it or with a role there, by their age"},
+	{"FROM session_notes WHERE session_id", "they are the notes of one session"},
 	{"AND s.updated_at >= ", "what changed since is found by the time of the change, and shown in the order of creation"},
 }
 

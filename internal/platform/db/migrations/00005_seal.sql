@@ -8,6 +8,9 @@ ALTER TABLE audit_entries ADD COLUMN link BYTEA;
 CREATE UNIQUE INDEX audit_entries_number ON audit_entries (number) WHERE number IS NOT NULL;
 CREATE INDEX audit_entries_fresh ON audit_entries (created_at, audit_log_id) WHERE number IS NULL;
 
+-- An organization's entries of one action; by the action alone they would be looked for among everybody's.
+CREATE INDEX audit_entries_org_action ON audit_entries (org_id, action, created_at, audit_log_id);
+
 -- One row: the last sealed entry. Whoever changes it is the one that seals.
 CREATE TABLE audit_head (
 	id        BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
