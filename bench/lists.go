@@ -260,7 +260,7 @@ type listLine struct {
 // lists measures every case on the engines asked for and prints a line for each.
 func (b *bench) lists(ctx context.Context, out string) error {
 	var lines []listLine
-	fmt.Printf("\n%-92s %-9s %6s %6s %9s  %s\n", "asked", "engine", "/bare", "/small", "ms", "statements, rows")
+	_, _ = fmt.Fprintf(os.Stdout, "\n%-92s %-9s %6s %6s %9s  %s\n", "asked", "engine", "/bare", "/small", "ms", "statements, rows")
 	for _, e := range engines {
 		large, err := b.loaded(ctx, e, b.scale)
 		if err != nil {
@@ -312,7 +312,7 @@ func (b *bench) listsOn(ctx context.Context, large, small *loadedPlace) ([]listL
 			return nil, fmt.Errorf("%s: %w", a.Name, err)
 		}
 		lines = append(lines, l)
-		fmt.Printf("%-92s %-9s %6.2f %6.2f %9.3f  %d, %d %s\n", l.name, l.engine, median(l.overBare), median(l.overOwn), l.millis, l.statements, l.rows,
+		_, _ = fmt.Fprintf(os.Stdout, "%-92s %-9s %6.2f %6.2f %9.3f  %d, %d %s\n", l.name, l.engine, median(l.overBare), median(l.overOwn), l.millis, l.statements, l.rows,
 			strings.Join(l.missed(), ", "))
 	}
 	return lines, nil
@@ -472,7 +472,7 @@ func (b *bench) loadData(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			fmt.Printf("%s\n  gantry serve --no-worker --data %s --database %s\n  key %s\n", dir, dir, config.Redact(at.URL), secret.New(at.Token).Reveal())
+			_, _ = fmt.Fprintf(os.Stdout, "%s\n  gantry serve --no-worker --data %s --database %s\n  key %s\n", dir, dir, config.Redact(at.URL), secret.New(at.Token).Reveal())
 		}
 	}
 	return nil

@@ -143,8 +143,12 @@ func (l *loader) load(ctx context.Context) error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"organizations", l.loadOrgs}, {"people", l.loadPeople}, {"texts", l.loadTexts}, {"repositories", l.loadRepos},
-		{"sessions", l.loadSessions}, {"audit entries", l.loadEntries},
+		{"organizations", l.loadOrgs},
+		{"people", l.loadPeople},
+		{"texts", l.loadTexts},
+		{"repositories", l.loadRepos},
+		{"sessions", l.loadSessions},
+		{"audit entries", l.loadEntries},
 	} {
 		l.o.Said(step.name)
 		if err := step.run(ctx); err != nil {

@@ -101,7 +101,7 @@ func (s *sqliteSink) insert(ctx context.Context, table string, columns []string,
 	query := insert(table, columns, rows)
 	if s.kept[query] == nil {
 		var err error
-		if s.kept[query], err = s.conn.PrepareContext(ctx, query); err != nil {
+		if s.kept[query], err = s.conn.PrepareContext(ctx, query); err != nil { //nolint:sqlclosecheck // closed with its connection
 			return err
 		}
 	}

@@ -68,6 +68,7 @@ func TestListsAndTheSealReadAnIndex(t *testing.T) {
 			{"a list", "audit_entries_time", audit.ListQuery(audit.ListParams{Page: request}), []any{5, "x", 100}},
 			{"a range", "audit_entries_time", audit.ListQuery(audit.ListParams{TimeAfter: at, TimeBefore: at, Page: request}), []any{1, 9, 5, "x", 100}},
 			{"an organization", "audit_entries_org", audit.ListQuery(audit.ListParams{OrgID: "o", Page: request}), []any{"o", 5, "x", 100}},
+			{"an organization's action", "audit_entries_org_action", audit.ListQuery(audit.ListParams{OrgID: "o", Action: "login", Page: request}), []any{"o", "login", 5, "x", 100}},
 			{"an action", "audit_entries_action", audit.ListQuery(audit.ListParams{Action: "login", Order: audit.Asc, Page: request}), []any{"login", 5, "x", 100}},
 		} {
 			got := plan(t, d, c.query, c.args)

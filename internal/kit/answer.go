@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"fmt"
 	"net/http"
 	"reflect"
 	"slices"
@@ -113,13 +114,33 @@ func (o *operation) answer(c *call, w http.ResponseWriter, given any) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
 	if status == http.StatusNoContent || status == http.StatusNotModified {
+		w.WriteHeader(status)
 		return
 	}
-	if err := marshal(w, body); err != nil && c.Err() == nil {
+	to := &opening{ResponseWriter: w, status: status}
+	switch err := marshal(to, body); {
+	case err == nil:
+	case !to.begun: // what can't be encoded is no success
+		o.refuse(c, w, fmt.Errorf("encode the answer: %w", err))
+	case c.Err() == nil:
 		o.api.kit.log.ErrorContext(c, "answer not written", "error", err)
 	}
+}
+
+// opening says the status with the first byte and not before: an encoder that fails has written none.
+type opening struct {
+	http.ResponseWriter
+	status int
+	begun  bool
+}
+
+func (w *opening) Write(p []byte) (int, error) {
+	if !w.begun {
+		w.begun = true
+		w.WriteHeader(w.status)
+	}
+	return w.ResponseWriter.Write(p)
 }
 
 func (h *header) write(to http.Header, f reflect.Value) {

@@ -28,7 +28,7 @@ func (a *API) deprecate(h http.Header) {
 // others by their order, since the versions name them differently.
 func (o *operation) fill(path string, r *http.Request) string {
 	var values []string
-	for _, s := range strings.Split(o.path, "/") {
+	for s := range strings.SplitSeq(o.path, "/") {
 		if name, ok := parameter(s); ok && name != "org_id" {
 			values = append(values, r.PathValue(name))
 		}

@@ -187,9 +187,12 @@ func TestAStreamThatLooksOftenAndFindsNothingKeepsItsConnection(t *testing.T) {
 
 func TestAPanicApartIsTheCallersOwn(t *testing.T) {
 	t.Parallel()
-	require.PanicsWithValue(t, "boom", func() {
-		_, _ = kit.Apart(func() (int, error) { panic("boom") })
-	})
+	defer func() {
+		p, _ := recover().(string)
+		require.True(t, strings.HasPrefix(p, "boom\n"), "%q", p)
+		require.Contains(t, p, "TestAPanicApartIsTheCallersOwn", "it says where")
+	}()
+	defer func() { _, _ = kit.Apart(func() (int, error) { panic("boom") }) }()
 	n, err := kit.Apart(func() (int, error) { return 7, context.Canceled })
 	require.Equal(t, 7, n)
 	require.ErrorIs(t, err, context.Canceled)

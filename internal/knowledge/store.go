@@ -103,7 +103,11 @@ func (f *Filter) query(part int64, after page.Position, limit int) (string, []an
 		}
 	}
 	if f.PinnedRepo != "" {
-		w.Add("n.pinned_repo = ?", f.PinnedRepo)
+		pinned := "n.pinned_repo = ?"
+		if !everywhere {
+			pinned = "COALESCE(n.pinned_repo, '') = ?" // one organization's notes are fewer than everybody's that are pinned to a repository
+		}
+		w.Add(pinned, f.PinnedRepo)
 	}
 	if f.Search != "" {
 		w.Add(`n.folded LIKE ? ESCAPE '\'`, "%"+escapeLike.Replace(strings.ToLower(f.Search))+"%")

@@ -56,6 +56,7 @@ const (
 	maxSlack    = 256
 	maxID       = 256
 	maxError    = 1000 // bytes of last_error_message
+	maxYear     = 9999 // the last that ISO 8601 can write
 )
 
 // Spec is what a schedule is to do, as its owner says it. Empty texts stand for null, the zero time for none, nil tags for null.
@@ -153,6 +154,9 @@ func (s *Spec) validateTimes() error {
 	case OneTime:
 		if s.ScheduledAt.IsZero() {
 			return fault.InvalidField("scheduled_at", "a one_time schedule needs the time at which it is to run")
+		}
+		if s.ScheduledAt.UTC().Year() > maxYear {
+			return fault.InvalidField("scheduled_at", "must be before the year %d in UTC", maxYear+1)
 		}
 	default:
 		return fault.InvalidField("schedule_type", "must be recurring or one_time")

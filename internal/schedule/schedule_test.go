@@ -40,6 +40,7 @@ func TestWhatASpecificationSaysWrongIsNamed(t *testing.T) {
 			{"scheduled_at", once(time.Time{}), nil},
 			{"scheduled_at", once(monday), nil},
 			{"scheduled_at", once(monday.Add(-time.Hour)), nil},
+			{"scheduled_at", once(time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -12*60*60))), nil}, // in UTC a year that JSON can't hold
 			{"target_devin_id", daily(), func(s *schedule.Spec) { s.TargetID = "x" }},
 			{"agent", daily(), func(s *schedule.Spec) { s.Agent = "advanced" }},
 			{"notify_on", daily(), func(s *schedule.Spec) { s.NotifyOn = "sometimes" }},

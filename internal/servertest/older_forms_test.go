@@ -319,7 +319,8 @@ func TestConsumptionOnV2IsByDayOrganizationAndPerson(t *testing.T) {
 		long := now.AddDate(-1, 0, 0)
 		require.NoError(t, o.DB.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
 			for _, w := range []usage.Work{
-				{SessionID: "s1", OrgID: o.Org, UserID: person, To: now}, {SessionID: "s2", OrgID: second, ServiceUserID: "x", To: now},
+				{SessionID: "s1", OrgID: o.Org, UserID: person, To: now},
+				{SessionID: "s2", OrgID: second, ServiceUserID: "x", To: now},
 				{SessionID: "s3", OrgID: o.Org, UserID: person, To: long},
 			} {
 				w.From = w.To.Add(-15 * time.Minute)
@@ -345,8 +346,8 @@ func TestConsumptionOnV2IsByDayOrganizationAndPerson(t *testing.T) {
 		require.InDelta(t, one, read("?start=2000-01-01&org_ids=" + second)["total_acus"], 1e-9)
 		require.InDelta(t, 3*one, read("?start=2000-01-01&org_ids=" + second + "&org_ids=" + o.Org)["total_acus"], 1e-9)
 		require.InDelta(t, 2*one, read("")["total_acus"], 1e-9, "without times it is the cycle that runs")
-		require.InDelta(t, one, read("/"+person)["total_acus"], 1e-9)
-		require.InDelta(t, one, read("?end_date="+url.QueryEscape(long.Add(24*time.Hour).UTC().Format(time.RFC3339)))["total_acus"], 1e-9, "the cycle of the end")
+		require.InDelta(t, one, read("/" + person)["total_acus"], 1e-9)
+		require.InDelta(t, one, read("?end_date=" + url.QueryEscape(long.Add(24*time.Hour).UTC().Format(time.RFC3339)))["total_acus"], 1e-9, "the cycle of the end")
 		require.InDelta(t, 2*one, read("/" + person + "?start_date=0")["total_acus"], 1e-9)
 		require.EqualValues(t, 0, read("/" + person + "?start_date=0&org_ids=" + second)["total_acus"])
 		v1 := o.ok(t, http.MethodGet, "/v1/enterprise/consumption?start_date=2000-01-01&end_date=2999-01-01", o.Admin.Token.Reveal(), "").JSON(t)

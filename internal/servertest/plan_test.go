@@ -256,7 +256,7 @@ var allowed = []struct{ text, why string }{
 	{"FROM org_groups", "the answer is all groups"},
 	{"FROM service_users b WHERE b.org_id", "they are the service users of one organization, bound to it or with a role there, by their age"},
 	{"FROM session_notes WHERE session_id", "they are the notes of one session"},
-	{"AND s.updated_at >= ", "what changed since is found by the time of the change, and shown in the order of creation"},
+	{"s.updated_at >= ", "of the sessions made before a time, those that changed since are few, and are found by the time of their change"},
 }
 
 func isAllowed(query string) bool {

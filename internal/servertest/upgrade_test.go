@@ -84,7 +84,8 @@ func (o *old) ground() {
 	o.exec(`INSERT INTO service_users (service_user_id, name, created_at) VALUES ('service-user-root', 'admin', $1)`, oldNoon)
 	o.exec(`INSERT INTO service_users (service_user_id, name, org_id, created_at) VALUES ('service-user-bot', 'bot', 'org-a', $1)`, oldNoon)
 	for _, a := range [][4]string{
-		{"service-user-root", "", "service_user", "account_admin"}, {"service-user-bot", "org-a", "service_user", "org_member"},
+		{"service-user-root", "", "service_user", "account_admin"},
+		{"service-user-bot", "org-a", "service_user", "org_member"},
 		{"user-ada", "org-a", "user", "org_admin"},
 	} {
 		o.exec(`INSERT INTO role_assignments (principal_id, org_id, principal_kind, role_id, created_at) VALUES ($1, $2, $3, $4, $5)`, a[0], a[1], a[2], a[3], oldNoon)

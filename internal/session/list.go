@@ -38,6 +38,9 @@ type Filter struct {
 	ParentID           string
 	UserIDs            []string
 	ServiceUserIDs     []string
+
+	// touched says that few of those made before CreatedBefore are expected to have changed since UpdatedAfter.
+	touched bool
 }
 
 // Get gives one session. It needs ViewOrgSessions, on the enterprise's routes ViewAccountSessions.
@@ -62,8 +65,7 @@ func (v *Service) List(ctx context.Context, who access.Subject, f Filter, r page
 			return none, fault.InvalidQuery("origins", "must be of %s", strings.Join(Origins, ", "))
 		}
 	}
-	query, args := f.query(r)
-	rows, err := db.All(ctx, v.DB.Reader(), newScan(), query, args...)
+	rows, err := v.page(ctx, f, r)
 	if err != nil {
 		return none, err
 	}
@@ -72,6 +74,35 @@ func (v *Service) List(ctx context.Context, who access.Subject, f Filter, r page
 		p.Total, err = v.count(ctx, f)
 	}
 	return p, err
+}
+
+// page reads the rows of a page. Of what changed in an organization since some time, what was made since comes first, in the order of the
+// list; only when that doesn't fill the page, the older ones that changed are found by the time of their change.
+func (v *Service) page(ctx context.Context, f Filter, r page.Request) ([]*Session, error) {
+	read := func(f Filter, r page.Request) ([]*Session, error) {
+		query, args := f.query(r)
+		return db.All(ctx, v.DB.Reader(), newScan(), query, args...)
+	}
+	since := f.UpdatedAfter
+	if since.IsZero() || f.OrgID == "" || f.leader() != leadNone || r.Skip > 0 {
+		return read(f, r)
+	}
+	newer, older := f, f
+	newer.UpdatedAfter = time.Time{} // no session changed before it was made
+	if newer.CreatedAfter.Before(since) {
+		newer.CreatedAfter = since
+	}
+	rows, err := read(newer, r)
+	if err != nil || len(rows) == r.Limit() {
+		return rows, err
+	}
+	older.touched = true
+	if older.CreatedBefore.IsZero() || older.CreatedBefore.After(since) {
+		older.CreatedBefore = since
+	}
+	r.First -= len(rows)
+	more, err := read(older, r)
+	return append(rows, more...), err
 }
 
 // count says how many sessions pass the filter. It looks at each of them: only the older API versions ask.
@@ -99,7 +130,7 @@ func (f *Filter) leader() leader {
 	switch {
 	case len(f.SessionIDs) > 0, f.ParentID != "", f.ScheduleID != "", len(f.AutomationIDs) == 1:
 		return leadOwn
-	case len(f.UserIDs) == 1, len(f.ServiceUserIDs) == 1, f.PlaybookID != "":
+	case len(f.UserIDs) == 1, len(f.ServiceUserIDs) == 1, f.PlaybookID != "", f.touched:
 		return leadOrg
 	}
 	return leadNone
@@ -179,12 +210,16 @@ func (f *Filter) where(w *db.Where) {
 	}
 	w.Add(archived, db.Bool(f.Archived != nil && *f.Archived))
 	w.In("s.session_id", f.SessionIDs)
+	before := "s.created_at < ?"
+	if f.touched {
+		before = "s.created_at + 0 < ?"
+	}
 	for _, t := range []struct {
 		cond string
 		at   time.Time
 	}{
 		{"s.created_at >= ?", f.CreatedAfter},
-		{"s.created_at < ?", f.CreatedBefore},
+		{before, f.CreatedBefore},
 		{"s.updated_at >= ?", f.UpdatedAfter},
 		{"s.created_at < ?", f.UpdatedBefore}, // no session changed before it was made
 		{"s.updated_at + 0 < ?", f.UpdatedBefore},

@@ -132,6 +132,32 @@ func TestEveryFilterOfTheList(t *testing.T) {
 	})
 }
 
+// What changed since comes in two reads, and is one list.
+func TestWhatChangedSinceIsListedByCreation(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, h *house) {
+		var ids []string
+		for range 8 {
+			ids = append(ids, h.create(t, func(p *session.CreateParams) { p.Tags = []string{"t"} }).ID)
+			h.time.Advance(time.Minute)
+		}
+		for _, i := range []int{0, 2, 5} {
+			h.say(t, ids[i], "touch")
+		}
+		since := noon.Add(4 * time.Minute)
+		want := []string{ids[7], ids[6], ids[5], ids[4], ids[2], ids[0]}
+		for _, first := range []int{1, 2, 4, 5, 6, 100} {
+			require.Equal(t, want, h.list(t, h.ours, session.Filter{OrgID: h.org, UpdatedAfter: since}, first), "pages of %d", first)
+			require.Equal(t, want, h.list(t, h.boss, session.Filter{UpdatedAfter: since}, first), "the enterprise, pages of %d", first)
+			require.Equal(t, want, h.list(t, h.ours, session.Filter{OrgID: h.org, UpdatedAfter: since, Tags: []string{"t"}}, first))
+			require.Equal(t, want[:5], h.list(t, h.ours, session.Filter{OrgID: h.org, UpdatedAfter: since, CreatedAfter: noon.Add(time.Second)}, first))
+			require.Equal(t, want[2:], h.list(t, h.ours, session.Filter{OrgID: h.org, UpdatedAfter: since, CreatedBefore: noon.Add(6 * time.Minute)}, first))
+			require.Equal(t, want[4:], h.list(t, h.ours, session.Filter{OrgID: h.org, UpdatedAfter: since, CreatedBefore: noon.Add(3 * time.Minute)}, first))
+			require.Equal(t, want[:3], h.list(t, h.ours, session.Filter{OrgID: h.org, UpdatedAfter: since, CreatedAfter: noon.Add(5 * time.Minute)}, first))
+		}
+	})
+}
+
 func TestAnotherOrganizationIsRefusedOrLooksEmpty(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, h *house) {

@@ -27,15 +27,20 @@ func TestARefusalNamesTheFieldsThatTheClientSent(t *testing.T) {
 	}{
 		{
 			fault.InvalidField("trigger", "must be text; a trigger says when"),
-			"trigger_description: must be text; a trigger says when", []string{"body", "trigger_description"}, "must be text; a trigger says when",
+			"trigger_description: must be text; a trigger says when",
+			[]string{"body", "trigger_description"},
+			"must be text; a trigger says when",
 		},
 		{
 			fault.InvalidQuery("time_before", "must not be before time_after"),
-			"time_before: must not be before start", []string{"query", "time_before"}, "must not be before start",
+			"time_before: must not be before start",
+			[]string{"query", "time_before"},
+			"must not be before start",
 		},
 		{
 			fault.InvalidField("permissions.3.git_connection_id", "needs no git_connection_id, nicht git_connection_id\u00e4"),
-			"3.connection_id: needs no connection_id, nicht connection_id\u00e4", []string{"body", "3", "connection_id"},
+			"3.connection_id: needs no connection_id, nicht connection_id\u00e4",
+			[]string{"body", "3", "connection_id"},
 			"needs no connection_id, nicht connection_id\u00e4",
 		},
 		{fault.InvalidField("permissions.7.repo_path", "no"), "repository: no", []string{"body", "repository"}, "no"},

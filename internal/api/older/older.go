@@ -35,7 +35,8 @@ var forms = []string{
 // maxSeconds tells Unix seconds from Unix milliseconds: as seconds it is the year 5138.
 const maxSeconds = 100_000_000_000
 
-// Instant reads a time of the query: ISO 8601, a bare date (00:00 UTC), or Unix seconds or milliseconds. An empty text is the zero time.
+// Instant reads a time of the query: ISO 8601, a bare date (00:00 UTC), or Unix seconds or milliseconds. An empty text is the zero time, which
+// is none; what lies before 1970 is 1970, since nothing here is older and 0001-01-01 would be none.
 func Instant(name, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -47,7 +48,10 @@ func Instant(name, text string) (time.Time, error) {
 		return time.UnixMilli(n).UTC(), nil
 	}
 	for _, f := range forms {
-		if t, err := time.Parse(f, text); err == nil && t.Year() >= 0 && t.Year() <= 9999 {
+		if t, err := time.Parse(f, text); err == nil && t.Year() >= 0 && t.UTC().Year() <= 9999 {
+			if t.Unix() < 0 {
+				t = time.Unix(0, 0)
+			}
 			return t.UTC(), nil
 		}
 	}

@@ -27,12 +27,14 @@ func TestATimeOfTheQueryMayBeWrittenInManyWays(t *testing.T) {
 		"1738324800":                    noon,
 		"1738324800000":                 noon,
 		"0":                             time.Unix(0, 0).UTC(),
+		"0001-01-01":                    time.Unix(0, 0).UTC(), // not the zero time, which is none
+		"9999-12-31":                    time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC),
 	} {
 		got, err := older.Instant("after", text)
 		require.NoError(t, err, text)
 		require.True(t, want.Equal(got), "%s: %s", text, got)
 	}
-	for _, bad := range []string{"yesterday", "2025-13-01", "-1", "2025-01-31T12:00:00Zx", "99999999999999999999", "1e9"} {
+	for _, bad := range []string{"yesterday", "2025-13-01", "-1", "2025-01-31T12:00:00Zx", "99999999999999999999", "1e9", "9999-12-31T23:00:00-12:00"} {
 		_, err := older.Instant("after", bad)
 		require.True(t, fault.Is(err, fault.Invalid), bad)
 		require.Equal(t, []string{"query", "after"}, fault.As(err).Fields[0].Loc)
@@ -42,6 +44,7 @@ func TestATimeOfTheQueryMayBeWrittenInManyWays(t *testing.T) {
 func FuzzInstant(f *testing.F) {
 	f.Add("2025-01-31")
 	f.Add("1738324800")
+	f.Add("9999-12-31T23:59:59-23:59")
 	f.Fuzz(func(t *testing.T, text string) {
 		at, err := older.Instant("x", text)
 		if err != nil || text == "" {

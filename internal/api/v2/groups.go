@@ -83,8 +83,6 @@ type groupNamesOutput struct {
 
 type groupOutput struct{ Body EnterpriseGroupResponse }
 
-type groupOrgsOutput struct{ Body OrganizationList }
-
 type orgGroupsOutput struct {
 	Body List[OrganizationGroupResponse]
 }
@@ -146,13 +144,13 @@ func registerGroups(a *kit.API, rooms Rooms) {
 		Shape
 	}
 	kit.Register(a, op("listGroupOrganizations", http.MethodGet, path+"/{group_name}/organizations", "List the organizations in which a group has a role", tag, ""),
-		func(ctx context.Context, who access.Subject, in *orgsInput) (*groupOrgsOutput, error) {
+		func(ctx context.Context, who access.Subject, in *orgsInput) (*organizationListOutput, error) {
 			return rooms.groupOrgs(ctx, who, in.GroupName, in.Paging, rooms.examples(in.Shape))
 		})
 	registerOrgGroups(a, rooms)
 }
 
-func (r Rooms) groupOrgs(ctx context.Context, who access.Subject, name string, in Paging, examples bool) (*groupOrgsOutput, error) {
+func (r Rooms) groupOrgs(ctx context.Context, who access.Subject, name string, in Paging, examples bool) (*organizationListOutput, error) {
 	req, err := in.request(ctx)
 	if err != nil {
 		return nil, err
@@ -168,10 +166,6 @@ func (r Rooms) groupOrgs(ctx context.Context, who access.Subject, name string, i
 		}
 	}
 	p := older.Slice(ids, req)
-	people, err := r.Members.CountPeople(ctx, p.Items)
-	if err != nil {
-		return nil, err
-	}
 	orgs := page.Page[org.Org]{More: p.More, Total: p.Total}
 	for _, orgID := range p.Items {
 		o, err := r.Orgs.Get(ctx, who, orgID)
@@ -180,13 +174,7 @@ func (r Rooms) groupOrgs(ctx context.Context, who access.Subject, name string, i
 		}
 		orgs.Items = append(orgs.Items, o)
 	}
-	out := &groupOrgsOutput{Body: OrganizationList{List: listOf(req, orgs, func(o org.Org) OrganizationResponse {
-		return r.organizationOf(o, people[o.ID], examples)
-	})}}
-	if examples {
-		out.Body.Organizations = out.Body.Items
-	}
-	return out, nil
+	return r.organizations(ctx, req, orgs, examples)
 }
 
 func registerOrgGroups(a *kit.API, rooms Rooms) {

@@ -10,6 +10,7 @@ import (
 	"gantry/internal/member"
 	"gantry/internal/org"
 	"gantry/internal/platform/fault"
+	"gantry/internal/platform/page"
 )
 
 func init() { registrations = append(registrations, registerOrganizations) }
@@ -97,6 +98,25 @@ func (r Rooms) organization(ctx context.Context, o org.Org, s Shape, err error) 
 	return &organizationOutput{Body: r.organizationOf(o, people[o.ID], r.examples(s))}, nil
 }
 
+// organizations writes a page of organizations, each with how many people it has.
+func (r Rooms) organizations(ctx context.Context, req page.Request, p page.Page[org.Org], examples bool) (*organizationListOutput, error) {
+	ids := make([]string, len(p.Items))
+	for i, o := range p.Items {
+		ids[i] = o.ID
+	}
+	people, err := r.Members.CountPeople(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := &organizationListOutput{Body: OrganizationList{List: listOf(req, p, func(o org.Org) OrganizationResponse {
+		return r.organizationOf(o, people[o.ID], examples)
+	})}}
+	if examples {
+		out.Body.Organizations = out.Body.Items
+	}
+	return out, nil
+}
+
 const (
 	organizationsPath      = prefix + "/organizations"
 	organizationPath       = organizationsPath + "/{org_id}"
@@ -119,22 +139,7 @@ func registerOrganizations(a *kit.API, rooms Rooms) {
 			if err != nil {
 				return nil, err
 			}
-			ids := make([]string, len(p.Items))
-			for i, o := range p.Items {
-				ids[i] = o.ID
-			}
-			people, err := rooms.Members.CountPeople(ctx, ids)
-			if err != nil {
-				return nil, err
-			}
-			examples := rooms.examples(in.Shape)
-			out := &organizationListOutput{Body: OrganizationList{List: listOf(r, p, func(o org.Org) OrganizationResponse {
-				return rooms.organizationOf(o, people[o.ID], examples)
-			})}}
-			if examples {
-				out.Body.Organizations = out.Body.Items
-			}
-			return out, nil
+			return rooms.organizations(ctx, r, p, rooms.examples(in.Shape))
 		})
 
 	type createInput struct {
