@@ -87,7 +87,7 @@ func (l *commandLine) fill(c *cobra.Command, group string, into reflect.Value) {
 	l.nodes[c] = n
 	l.settings = append(l.settings, n.settings...)
 	l.flags(c, n.settings)
-	if h, ok := into.Interface().(interface{ Help() string }); ok {
+	if h, ok := reflect.TypeAssert[interface{ Help() string }](into); ok {
 		n.detail = h.Help()
 	}
 	switch r := into.Interface().(type) {

@@ -191,7 +191,7 @@ func (p *helpPage) section(title string, rows []entry) {
 // wrap breaks text between words. No text is one empty line.
 func wrap(text string, width int) []string {
 	lines := []string{""}
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		last := &lines[len(lines)-1]
 		switch {
 		case *last == "":

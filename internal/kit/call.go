@@ -78,6 +78,14 @@ func LogHandler(h slog.Handler) slog.Handler {
 
 type logHandler struct{ slog.Handler }
 
+// plain takes LogHandler's part away again.
+func plain(h slog.Handler) slog.Handler {
+	if l, ok := h.(logHandler); ok {
+		return l.Handler
+	}
+	return h
+}
+
 func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
 	if id := RequestID(ctx); id != "" {
 		r.AddAttrs(slog.String("request_id", id))

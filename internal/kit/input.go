@@ -105,8 +105,8 @@ func refuseDefaults(id string, t reflect.Type, seen map[reflect.Type]bool) {
 		return
 	}
 	seen[t] = true
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
+		f := f
 		if d := f.Tag.Get("default"); d != "" && d != "false" && d != "0" {
 			panic("kit: " + id + ": the member " + f.Name + " has a default; take an Optional and its Or")
 		}
@@ -197,7 +197,7 @@ func (p *param) read(r *http.Request, v reflect.Value, q *inquiry) {
 	}
 	f := v.FieldByIndex(p.at)
 	into := f
-	wrapper, wrapped := f.Addr().Interface().(huma.ParamWrapper)
+	wrapper, wrapped := reflect.TypeAssert[huma.ParamWrapper](f.Addr())
 	if wrapped {
 		into = wrapper.Receiver()
 	}
@@ -265,7 +265,7 @@ func parseText(f reflect.Value, text string) (any, error) {
 		return b, nil
 	default:
 	}
-	if u, ok := f.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](f.Addr()); ok {
 		if err := u.UnmarshalText([]byte(text)); err != nil {
 			return nil, errors.New("invalid value: " + err.Error())
 		}

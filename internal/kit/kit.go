@@ -93,6 +93,7 @@ type Options struct {
 type Kit struct {
 	o       Options
 	log     *slog.Logger
+	lines   *slog.Logger // of the access log, which name the request themselves
 	mux     *chi.Mux
 	limits  *limiter
 	unknown *unknownKeys
@@ -115,7 +116,7 @@ func New(o Options) *Kit {
 		o.Sealer = page.NewSealer(nil)
 	}
 	k := &Kit{
-		o: o, log: slog.New(LogHandler(o.Logger.Handler())), mux: chi.NewMux(), stop: make(chan struct{}),
+		o: o, log: slog.New(LogHandler(o.Logger.Handler())), lines: slog.New(plain(o.Logger.Handler())), mux: chi.NewMux(), stop: make(chan struct{}),
 		limits:  newLimiter(o.Limits, o.Clock),
 		unknown: newUnknownKeys(o.Limits.UnknownKeys, o.Clock),
 	}

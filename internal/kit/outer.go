@@ -69,14 +69,14 @@ func (k *Kit) finish(c *call, query string) {
 	if c.op != nil {
 		route = c.op.path
 	}
-	if level := c.logLevel(); k.log.Enabled(c, level) {
+	if level := c.logLevel(); k.lines.Enabled(c, level) {
 		if query != "" && c.query == "" {
 			query = "***"
 		} else {
 			query = c.query
 		}
-		k.log.LogAttrs(c, level, "request",
-			slog.String("method", c.req.Method), slog.String("path", c.path), slog.String("query", query),
+		k.lines.LogAttrs(c, level, "request",
+			slog.String("request_id", c.id), slog.String("method", c.req.Method), slog.String("path", c.path), slog.String("query", query),
 			slog.Int("status", c.w.status), slog.Int64("bytes", c.w.size), slog.Int64("took_us", took.Microseconds()),
 			slog.String("remote", addrText(c.remote)), slog.String("principal", c.subject.ID), slog.String("org_id", c.org))
 	}

@@ -19,6 +19,7 @@ import (
 	"gantry/internal/forge"
 	"gantry/internal/kit/kittest"
 	"gantry/internal/member"
+	"gantry/internal/platform/clock"
 	"gantry/internal/platform/config"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/secret"
@@ -312,7 +313,10 @@ func TestAuditEntriesOfV2HaveTheFieldsOfTheirAction(t *testing.T) {
 }
 
 func TestConsumptionOnV2IsByDayOrganizationAndPerson(t *testing.T) {
-	eachOlder(t, func(t *testing.T, o *older) {
+	t.Parallel()
+	options := servertest.Options{Clock: clock.NewFake(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))}
+	servertest.Each(t, options, func(t *testing.T, s *servertest.Server) {
+		o := newOlder(t, s)
 		person, _ := o.NewPerson(t, "p@example.com", o.Org, access.RoleOrgMember)
 		second := o.NewOrg(t, "second")
 		now := o.DB.Clock().Now()

@@ -117,7 +117,7 @@ func (v *Service) count(ctx context.Context, f Filter) (*int64, error) {
 }
 
 // leader says which index a filter's list is read by. SQLite keeps no count of values, and by itself takes the index of the organization
-// where few sessions of it pass; a condition that no index can serve, because it reckons with its column, leaves it the right one.
+// where few sessions of it pass; a condition that no index can serve leaves it the right one.
 type leader int
 
 const (
@@ -204,22 +204,19 @@ func (f *Filter) where(w *db.Where) {
 	if f.OrgID == "" && !f.IncludeDeletedOrgs {
 		w.Add("NOT EXISTS (SELECT 1 FROM organizations o WHERE o.org_id = s.org_id AND o.deleted_at IS NOT NULL)")
 	}
-	archived := "s.is_archived = ?"
-	if by != leadNone {
-		archived = "s.is_archived + 0 = ?"
+	archived := db.Bool(f.Archived != nil && *f.Archived)
+	if by == leadNone {
+		w.Add("s.is_archived = ?", archived)
+	} else {
+		w.Add("s.is_archived <> ?", 1-archived)
 	}
-	w.Add(archived, db.Bool(f.Archived != nil && *f.Archived))
 	w.In("s.session_id", f.SessionIDs)
-	before := "s.created_at < ?"
-	if f.touched {
-		before = "s.created_at + 0 < ?"
-	}
 	for _, t := range []struct {
 		cond string
 		at   time.Time
 	}{
 		{"s.created_at >= ?", f.CreatedAfter},
-		{before, f.CreatedBefore},
+		{"s.created_at < ?", f.CreatedBefore},
 		{"s.updated_at >= ?", f.UpdatedAfter},
 		{"s.created_at < ?", f.UpdatedBefore}, // no session changed before it was made
 		{"s.updated_at + 0 < ?", f.UpdatedBefore},

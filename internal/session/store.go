@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"sync"
 
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
@@ -18,7 +19,14 @@ const columns = `session_id, org_id, title, status, status_detail, status_reason
 	num_devin_messages, ended_at, outpost_id, size, counted`
 
 // scan reads one session.
-func scan(r db.Scanner) (*Session, error) { return newScan()(r) }
+func scan(r db.Scanner) (*Session, error) {
+	s := scans.Get().(func(db.Scanner) (*Session, error))
+	defer scans.Put(s)
+	return s(r)
+}
+
+// scans are for queries of one row.
+var scans = sync.Pool{New: func() any { return newScan() }}
 
 // scanned is what a row is read into. Its columns are those of the constant above, in their order.
 type scanned struct {

@@ -58,21 +58,28 @@ func (d *DB) provider() (*goose.Provider, error) {
 		return nil, err
 	}
 	if d.engine == SQLite {
-		return goose.NewProvider(goose.DialectSQLite3, d.writer, sqliteFS{dir})
+		return goose.NewProvider(goose.DialectSQLite3, d.writer, renderedFS{dir, forSQLite})
 	}
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(goose.DialectPostgres, d.writer, dir, goose.WithSessionLocker(locker))
+	return goose.NewProvider(goose.DialectPostgres, d.writer, renderedFS{dir, forPostgres}, goose.WithSessionLocker(locker))
 }
 
-// sqliteFS renders the migrations for SQLite. One text serves both engines, so the two schemas can't drift apart.
-type sqliteFS struct{ fs.FS }
+// renderedFS renders the migrations for an engine. One text serves both, so the two schemas can't drift apart.
+type renderedFS struct {
+	fs.FS
+	render *strings.Replacer
+}
 
-var sqliteTypes = strings.NewReplacer("BIGINT", "INTEGER", "BYTEA", "BLOB", "DOUBLE PRECISION", "REAL", "\n);", "\n) STRICT;")
+// What follows "-- postgres: " on a line is for PostgreSQL alone: what its planner must know, never what there is.
+var (
+	forSQLite   = strings.NewReplacer("BIGINT", "INTEGER", "BYTEA", "BLOB", "DOUBLE PRECISION", "REAL", "\n);", "\n) STRICT;")
+	forPostgres = strings.NewReplacer("-- postgres: ", "")
+)
 
-func (f sqliteFS) Open(name string) (fs.File, error) {
+func (f renderedFS) Open(name string) (fs.File, error) {
 	file, err := f.FS.Open(name)
 	if err != nil || path.Ext(name) != ".sql" {
 		return file, err
@@ -82,10 +89,10 @@ func (f sqliteFS) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &memFile{name: path.Base(name), Reader: bytes.NewReader([]byte(sqliteTypes.Replace(string(text))))}, nil
+	return &memFile{name: path.Base(name), Reader: bytes.NewReader([]byte(f.render.Replace(string(text))))}, nil
 }
 
-func (f sqliteFS) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(f.FS, name) }
+func (f renderedFS) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(f.FS, name) }
 
 type memFile struct {
 	*bytes.Reader

@@ -2,7 +2,8 @@
 //
 // It is a guard against accidents, not against intent: whoever may start a session can read the secrets it gets
 // (design: security). Hidden are a value as it is, URL-escaped, as a JSON string has it, and base64-encoded, also in the
-// middle of a longer encoded text.
+// middle of a longer encoded text. Of a value of several lines, such as a private key, each longer line is hidden by itself too:
+// programs number lines, sort them or show the first.
 package mask
 
 import (
@@ -16,6 +17,13 @@ import (
 
 // MinLength is the length in bytes below which a value isn't masked: it would turn up by chance.
 const MinLength = 6
+
+const (
+	// minLine is the length in bytes below which a line isn't masked by itself.
+	minLine = 16
+	// maxLines bounds the lines that are: each costs its forms in memory and time.
+	maxLines = 500
+)
 
 // Mark stands where a value was.
 const Mark = "***"
@@ -31,7 +39,7 @@ type Masker struct {
 func New(values []string) *Masker {
 	m := &Masker{byPrefix: map[uint32][]string{}}
 	seen := map[string]bool{}
-	for _, v := range values {
+	for _, v := range withLines(values) {
 		if len(v) < MinLength {
 			continue
 		}
@@ -49,6 +57,27 @@ func New(values []string) *Masker {
 		slices.SortFunc(ps, func(a, b string) int { return len(b) - len(a) })
 	}
 	return m
+}
+
+// withLines gives values and, of those with several lines, the lines that tell something: no short ones and no PEM armour.
+func withLines(values []string) []string {
+	out := slices.Clone(values)
+	for _, v := range values {
+		if !strings.Contains(v, "\n") {
+			continue
+		}
+		for line := range strings.SplitSeq(v, "\n") {
+			line = strings.TrimSpace(line)
+			if len(line) < minLine || strings.HasPrefix(line, "-----") {
+				continue
+			}
+			if len(out) >= len(values)+maxLines {
+				return out
+			}
+			out = append(out, line)
+		}
+	}
+	return out
 }
 
 // forms gives every spelling of a value that is masked.

@@ -51,6 +51,18 @@ func TestAValueInsideLongerBase64IsHiddenAtEveryAlignment(t *testing.T) {
 	}
 }
 
+func TestEachLongLineOfAValueIsHiddenByItself(t *testing.T) {
+	t.Parallel()
+	key := "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAgEAAoIB\r\nshort\n-----END PRIVATE KEY-----\n"
+	m := mask.New([]string{key})
+	require.Equal(t, "***", m.String(key))
+	require.Equal(t, "     2\t***\n     3\t***\n     4\tshort\n",
+		m.String("     2\tMIIEvQIBADANBgkqhkiG9w0B\n     3\tAQEFAASCBKcwggSjAgEAAoIB\n     4\tshort\n"), "numbered, as programs show files")
+	require.Equal(t, "-----BEGIN PRIVATE KEY-----", m.String("-----BEGIN PRIVATE KEY-----"), "what every key begins with is no secret")
+	many := mask.New([]string{strings.Repeat("a line that is long enough\n", 2) + strings.Repeat("x", 100_000)})
+	require.Equal(t, "***", many.String("a line that is long enough"))
+}
+
 func TestShortValuesAndOtherTextStay(t *testing.T) {
 	t.Parallel()
 	m := mask.New([]string{"short", "", "longenough"})
