@@ -106,7 +106,6 @@ func refuseDefaults(id string, t reflect.Type, seen map[reflect.Type]bool) {
 	}
 	seen[t] = true
 	for f := range t.Fields() {
-		f := f
 		if d := f.Tag.Get("default"); d != "" && d != "false" && d != "0" {
 			panic("kit: " + id + ": the member " + f.Name + " has a default; take an Optional and its Or")
 		}
