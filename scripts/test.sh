@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/needs.sh
-args=(-timeout 18m)
+args=(-timeout 60m)
 [ -z "${RACE:-}" ] || args+=(-race)
 
 run=()
