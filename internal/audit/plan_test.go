@@ -1,11 +1,8 @@
 package audit_test
 
 import (
-	"context"
-	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,39 +15,6 @@ import (
 )
 
 func quiet(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
-
-// plan gives how the engine reads a query. PostgreSQL is told that scanning is dear, because the tables of a test are small.
-func plan(t *testing.T, d *db.DB, query string, args []any) string {
-	t.Helper()
-	var lines []string
-	require.NoError(t, d.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
-		explain, scan := "EXPLAIN QUERY PLAN ", func(r db.Scanner) (string, error) {
-			var id, parent, unused int
-			var detail string
-			err := r.Scan(&id, &parent, &unused, &detail)
-			return detail, err
-		}
-		if d.Engine() == db.Postgres {
-			explain, scan = "EXPLAIN ", db.Text
-			for _, off := range []string{"SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_sort = off"} {
-				if _, err := db.Exec(ctx, tx, off); err != nil {
-					return err
-				}
-			}
-		}
-		for i := len(args); i > 0; i-- { // EXPLAIN takes no parameters on PostgreSQL
-			text := fmt.Sprint(args[i-1])
-			if s, ok := args[i-1].(string); ok {
-				text = "'" + s + "'"
-			}
-			query = strings.ReplaceAll(query, fmt.Sprint("$", i), text)
-		}
-		var err error
-		lines, err = db.All(ctx, tx, scan, explain+query)
-		return err
-	}))
-	return strings.Join(lines, "\n")
-}
 
 func TestListsAndTheSealReadAnIndex(t *testing.T) {
 	t.Parallel()
@@ -71,7 +35,7 @@ func TestListsAndTheSealReadAnIndex(t *testing.T) {
 			{"an organization's action", "audit_entries_org_action", audit.ListQuery(audit.ListParams{OrgID: "o", Action: "login", Page: request}), []any{"o", "login", 5, "x", 100}},
 			{"an action", "audit_entries_action", audit.ListQuery(audit.ListParams{Action: "login", Order: audit.Asc, Page: request}), []any{"login", 5, "x", 100}},
 		} {
-			got := plan(t, d, c.query, c.args)
+			got := dbtest.Plan(t, d, c.query, c.args...)
 			require.Contains(t, got, c.index, "%s\n%s", c.name, got)
 			for _, bad := range []string{"TEMP B-TREE", "Sort", "Seq Scan"} {
 				require.NotContains(t, got, bad, "%s\n%s", c.name, got)

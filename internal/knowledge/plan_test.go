@@ -2,7 +2,6 @@ package knowledge_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,41 +41,14 @@ func TestHotQueriesReadAnIndex(t *testing.T) {
 			"what is in none, of all there": {knowledge.Filter{FolderPath: "/"}, 0, "knowledge_notes_all"},
 		} {
 			query, args := knowledge.ListQuery(c.f, c.part)
-			plan := explain(t, d, query, args)
+			plan := dbtest.Plan(t, d, query, args...)
+			for _, bad := range []string{"SCAN n\n", "Seq Scan on knowledge_notes"} {
+				require.NotContains(t, plan, bad, "%s:\n%s", name, plan)
+			}
 			require.Contains(t, plan, c.index, "%s:\n%s", name, plan)
 			if d.Engine() == db.SQLite && c.f.FolderPath != "/a" {
 				require.NotContains(t, plan, "TEMP B-TREE", "%s:\n%s", name, plan)
 			}
 		}
 	})
-}
-
-// explain gives how the engine reads a query. PostgreSQL is told that scanning is dear, because the tables of a test are small.
-func explain(t *testing.T, d *db.DB, query string, args []any) string {
-	t.Helper()
-	var lines []string
-	require.NoError(t, d.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
-		word, scan := "EXPLAIN QUERY PLAN ", func(r db.Scanner) (string, error) {
-			var id, parent, unused int
-			var detail string
-			err := r.Scan(&id, &parent, &unused, &detail)
-			return detail, err
-		}
-		if d.Engine() == db.Postgres {
-			word, scan = "EXPLAIN ", db.Text
-			for _, off := range []string{"SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_sort = off"} {
-				if _, err := db.Exec(ctx, tx, off); err != nil {
-					return err
-				}
-			}
-		}
-		var err error
-		lines, err = db.All(ctx, tx, scan, word+query, args...)
-		return err
-	}))
-	plan := strings.Join(lines, "\n")
-	for _, bad := range []string{"SCAN n\n", "Seq Scan on knowledge_notes"} {
-		require.NotContains(t, plan+"\n", bad)
-	}
-	return plan
 }

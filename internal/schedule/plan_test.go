@@ -1,7 +1,6 @@
 package schedule
 
 import (
-	"context"
 	"strings"
 	"testing"
 
@@ -15,39 +14,16 @@ import (
 func TestHotQueriesReadAnIndex(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		for _, q := range []struct{ index, query string }{
-			{"schedules_due", dueQuery}, {"schedules_page", listQuery}, {"schedules_page", countQuery},
+		for _, q := range []struct {
+			index, query string
+			args         []any
+		}{
+			{"schedules_due", dueQuery, []any{5, 100}}, {"schedules_page", listQuery, []any{"o", 100, 200}}, {"schedules_page", countQuery, []any{"o"}},
 		} {
-			query := strings.NewReplacer("org_id = $1", "org_id = 'o'", "<= $1", "<= 5", "LIMIT $2", "LIMIT 100", "OFFSET $3", "OFFSET 200").Replace(q.query)
-			plan := explain(t, d, query)
+			plan := dbtest.Plan(t, d, q.query, q.args...)
 			require.Contains(t, plan, q.index, plan)
 			require.NotContains(t, strings.ToLower(plan), "sort", plan)
 			require.NotContains(t, plan, "TEMP B-TREE", plan)
 		}
 	})
-}
-
-func explain(t *testing.T, d *db.DB, query string) string {
-	t.Helper()
-	var lines []string
-	require.NoError(t, d.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
-		how, scan := "EXPLAIN QUERY PLAN ", func(r db.Scanner) (string, error) {
-			var id, parent, unused int
-			var detail string
-			err := r.Scan(&id, &parent, &unused, &detail)
-			return detail, err
-		}
-		if d.Engine() == db.Postgres {
-			how, scan = "EXPLAIN ", db.Text
-			for _, off := range []string{"SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_sort = off"} {
-				if _, err := db.Exec(ctx, tx, off); err != nil {
-					return err
-				}
-			}
-		}
-		var err error
-		lines, err = db.All(ctx, tx, scan, how+query)
-		return err
-	}))
-	return strings.Join(lines, "\n")
 }

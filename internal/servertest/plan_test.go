@@ -122,7 +122,14 @@ func work(t *testing.T, s *servertest.Server, w data.World) {
 	}
 	require.NoError(t, s.Audit.Seal(t.Context()))
 	require.NoError(t, s.Kit.Sweep(t.Context()))
-	require.NoError(t, s.Secrets.Sweep(t.Context()))
+	gone := s.NewOrg(t, "gone")
+	_, err = s.Orgs.Delete(t.Context(), s.Root(), gone)
+	require.NoError(t, err)
+	for range 2 { // its secrets, and then the rest
+		require.NoError(t, s.Orgs.Purge(t.Context()))
+		elapse(t, s, gone)
+	}
+	require.NoError(t, s.Orgs.Purge(t.Context()))
 }
 
 // deepened is a case's path, for a deep page with the cursor of the first.

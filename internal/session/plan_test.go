@@ -1,41 +1,15 @@
 package session_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"gantry/internal/platform/db"
+	"gantry/internal/platform/db/dbtest"
 	"gantry/internal/session"
 )
-
-// plan gives how the engine reads a query. PostgreSQL is told that scanning is dear, because the tables of a test are small.
-func (h *house) plan(t *testing.T, query string) string {
-	t.Helper()
-	var lines []string
-	require.NoError(t, h.db.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
-		explain, scan := "EXPLAIN QUERY PLAN ", func(r db.Scanner) (string, error) {
-			var id, parent, unused int
-			var detail string
-			err := r.Scan(&id, &parent, &unused, &detail)
-			return detail, err
-		}
-		if h.db.Engine() == db.Postgres {
-			explain, scan = "EXPLAIN ", db.Text
-			for _, off := range []string{"SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_sort = off"} {
-				if _, err := db.Exec(ctx, tx, off); err != nil {
-					return err
-				}
-			}
-		}
-		var err error
-		lines, err = db.All(ctx, tx, scan, explain+query)
-		return err
-	}))
-	return strings.Join(lines, "\n")
-}
 
 // The queries that run for every request or every second read an index, and no sort stands between it and the answer.
 func TestHotQueriesReadAnIndex(t *testing.T) {
@@ -117,7 +91,7 @@ func (h *house) reads(t *testing.T, name, index, query string) {
 	if h.db.Engine() == db.Postgres {
 		index, _, _ = strings.Cut(index, " ") // the columns are SQLite's way to say that it searches
 	}
-	plan := h.plan(t, query)
+	plan := dbtest.Plan(t, h.db, query)
 	require.Contains(t, plan, index, "%s\n%s", name, plan)
 	for _, bad := range []string{"TEMP B-TREE", "Sort", "Seq Scan", "SCAN s\n", "SCAN sessions\n"} {
 		require.NotContains(t, plan+"\n", bad, "%s\n%s", name, plan)

@@ -1,7 +1,14 @@
 package usage
 
-// Queries are the hot ones, for a look at their plans.
-var Queries = map[string]string{
-	"enterprise by day": enterpriseDays, "one thing by day": scopeDays, "a user's cycle": userCycle, "a group's cycle": groupCycle,
-	"the enterprise's cycle": enterpriseCycle, "limited users": limitedUsers,
+// Queries are the hot ones with arguments, for a look at their plans.
+var Queries = map[string]struct {
+	Text string
+	Args []any
+}{
+	"enterprise by day":      {enterpriseDays, []any{5, 9}},
+	"one thing by day":       {scopeDays, []any{"user", "u", "o", 5, 9}},
+	"a user's cycle":         {userCycle, []any{"u", 5, 9}},
+	"a group's cycle":        {groupCycle, []any{"g", 5}},
+	"the enterprise's cycle": {enterpriseCycle, []any{5, 9}},
+	"limited users":          {limitedUsers, []any{"u", 100}},
 }
