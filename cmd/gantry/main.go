@@ -10,8 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"gantry/internal/platform/coldstart"
 )
 
 // Exit codes (docs/worker.md, "What a turn's end means"). The last five are how a session ended or why it waits.
@@ -36,7 +34,6 @@ func main() {
 	// What starts with every sandbox is dispatched before anything else is set up: its start time is part of each session's.
 	if len(os.Args) > 1 {
 		if f, ok := inner[os.Args[1]]; ok {
-			coldstart.Over()
 			os.Exit(f(os.Args[2:]))
 		}
 	}
@@ -48,7 +45,6 @@ func main() {
 
 // run is main without the process: it gives the exit code.
 func run(ctx context.Context, args []string, io *stdio) int {
-	coldstart.Over()
 	err := newCommandLine(io).execute(ctx, args)
 	var code exitCode
 	switch {

@@ -1,4 +1,6 @@
-// Package telemetry holds what Gantry measures of itself, for Prometheus.
+// Package telemetry holds what Gantry measures of itself, in the text form that Prometheus scrapes (docs/operations.md names each series).
+// It writes that form itself: the usual client library brings Protocol Buffers along, a fifteenth of the program, for what is a list of
+// numbers here.
 package telemetry
 
 import (
@@ -7,48 +9,29 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"gantry/internal/platform/clock"
 )
 
-// Metrics are the instruments of one process, on a registry of their own.
+// Metrics are the instruments of one process.
 type Metrics struct {
-	registry *prometheus.Registry
-	requests *prometheus.HistogramVec
-	streams  *prometheus.CounterVec
-	wait     prometheus.Histogram
-	lag      prometheus.Histogram
+	started  time.Time
+	requests family[histogram]
+	streams  family[counter]
+	wait     *histogram
+	lag      *histogram
+	queue    func(ctx context.Context) (Queue, error)
 }
 
-// New makes the instruments.
+// New makes the instruments. Bounds are in seconds.
 func New() *Metrics {
-	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "gantry_http_request_seconds", Help: "How long requests took, by route and status.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
-		}, []string{"method", "route", "status"}),
-		streams: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gantry_http_streams_total", Help: "Streams and held requests that ended, by route.",
-		}, []string{"route"}),
-		wait: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "gantry_db_write_wait_seconds", Help: "How long write transactions waited for their turn.",
-			Buckets: []float64{.0001, .0005, .001, .005, .01, .05, .1, .5, 1, 5},
-		}),
-		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "gantry_event_lag_seconds", Help: "Time between an event at the worker and its commit, by the worker's clock.",
-			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 120},
-		}),
+	requests := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10}
+	return &Metrics{
+		started:  clock.Clock{}.Now(),
+		requests: family[histogram]{make: func() *histogram { return newHistogram(requests...) }},
+		streams:  family[counter]{make: func() *counter { return new(counter) }},
+		wait:     newHistogram(.0001, .0005, .001, .005, .01, .05, .1, .5, 1, 5),
+		lag:      newHistogram(.005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 120),
 	}
-	m.registry.MustRegister(m.requests, m.streams, m.wait, m.lag,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
-}
-
-// Handler answers Prometheus.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }
 
 // Request notes an answered request. Streams are counted, not timed: their length says nothing.
@@ -57,19 +40,19 @@ func (m *Metrics) Request(method, route string, status int, took time.Duration, 
 		route = "none" // a path nobody serves must not make a series of its own
 	}
 	if stream {
-		m.streams.WithLabelValues(route).Inc()
+		m.streams.of(labels{route: route}).add(1)
 		return
 	}
-	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Observe(took.Seconds())
+	m.requests.of(labels{method, route, status}).observe(took.Seconds())
 }
 
 // WriteWait notes how long a write transaction waited for its turn.
-func (m *Metrics) WriteWait(d time.Duration) { m.wait.Observe(d.Seconds()) }
+func (m *Metrics) WriteWait(d time.Duration) { m.wait.observe(d.Seconds()) }
 
 // EventLag notes how old the last event of a batch was when it was committed. A worker's clock may be wrong; nonsense is left out.
 func (m *Metrics) EventLag(d time.Duration) {
 	if d >= 0 && d < time.Hour {
-		m.lag.Observe(d.Seconds())
+		m.lag.observe(d.Seconds())
 	}
 }
 
@@ -84,42 +67,51 @@ type Queue struct {
 // queueTime bounds the reads of one scrape.
 const queueTime = 2 * time.Second
 
-// Watch has the queue's state read at each scrape. A read that fails leaves the series out.
-func (m *Metrics) Watch(read func(ctx context.Context) (Queue, error)) {
-	m.registry.MustRegister(queueCollector{read})
+// Watch has the queue's state read at each scrape. A read that fails leaves the series out. It comes before the handler serves.
+func (m *Metrics) Watch(read func(ctx context.Context) (Queue, error)) { m.queue = read }
+
+// Handler answers Prometheus.
+func (m *Metrics) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var p page
+		m.requests.write(&p, "gantry_http_request_seconds", "How long requests took, by route and status.")
+		m.streams.write(&p, "gantry_http_streams_total", "Streams and held requests that ended, by route.")
+		m.wait.family(&p, "gantry_db_write_wait_seconds", "How long write transactions waited for their turn.")
+		m.lag.family(&p, "gantry_event_lag_seconds", "Time between an event at the worker and its commit, by the worker's clock.")
+		m.writeQueue(r.Context(), &p)
+		writeProcess(&p, m.started)
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		_, _ = w.Write(p.text)
+	})
 }
 
-type queueCollector struct {
-	read func(ctx context.Context) (Queue, error)
-}
-
-var (
-	pendingDesc = prometheus.NewDesc("gantry_queue_pending", "Sessions that wait for a worker.", nil, nil)
-	oldestDesc  = prometheus.NewDesc("gantry_queue_oldest_seconds", "How long the oldest queued session has waited.", nil, nil)
-	claimsDesc  = prometheus.NewDesc("gantry_claims_total", "Claims made by this process.", nil, nil)
-	lostDesc    = prometheus.NewDesc("gantry_leases_lost_total", "Leases that lapsed, noticed by this process.", nil, nil)
-	backlogDesc = prometheus.NewDesc("gantry_job_backlog", "Background work that is still to be done.", nil, nil)
-)
-
-// Describe names the series.
-func (queueCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{pendingDesc, oldestDesc, claimsDesc, lostDesc, backlogDesc} {
-		ch <- d
+func (m *Metrics) writeQueue(ctx context.Context, p *page) {
+	if m.queue == nil {
+		return
 	}
-}
-
-// Collect reads and tells.
-func (c queueCollector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), queueTime) //nolint:forbidigo // a collector gets no context
+	ctx, cancel := context.WithTimeout(ctx, queueTime)
 	defer cancel()
-	q, err := c.read(ctx)
+	q, err := m.queue(ctx)
 	if err != nil {
 		return
 	}
-	gauge := func(d *prometheus.Desc, v float64) { ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
-	gauge(pendingDesc, float64(q.Pending))
-	gauge(oldestDesc, float64(q.OldestMillis)/1000)
-	gauge(backlogDesc, float64(q.Backlog))
-	ch <- prometheus.MustNewConstMetric(claimsDesc, prometheus.CounterValue, float64(q.Claims))
-	ch <- prometheus.MustNewConstMetric(lostDesc, prometheus.CounterValue, float64(q.Lost))
+	p.gauge("gantry_queue_pending", "Sessions that wait for a worker.", float64(q.Pending))
+	p.gauge("gantry_queue_oldest_seconds", "How long the oldest queued session has waited.", float64(q.OldestMillis)/1000)
+	p.gauge("gantry_job_backlog", "Background work that is still to be done.", float64(q.Backlog))
+	p.counter("gantry_claims_total", "Claims made by this process.", float64(q.Claims))
+	p.counter("gantry_leases_lost_total", "Leases that lapsed, noticed by this process.", float64(q.Lost))
+}
+
+// labels tell the series of a family apart. What is empty isn't written.
+type labels struct {
+	method, route string
+	status        int
+}
+
+func (l labels) text() string {
+	out := `route=` + strconv.Quote(l.route)
+	if l.method != "" {
+		out = `method=` + strconv.Quote(l.method) + `,` + out + `,status="` + strconv.Itoa(l.status) + `"`
+	}
+	return out
 }
