@@ -13,13 +13,14 @@ import (
 )
 
 type sessionCmd struct {
-	Create  sessionCreateCmd  `cmd:"" help:"Start a session."`
-	List    sessionListCmd    `cmd:"" help:"List sessions, newest first."`
-	Show    sessionShowCmd    `cmd:"" help:"Show one session."`
-	Follow  sessionFollowCmd  `cmd:"" help:"Show what a session does until it is done or waits."`
-	Wait    sessionWaitCmd    `cmd:"" help:"Wait until a session is done or waits, without showing what it does."`
-	Message sessionMessageCmd `cmd:"" help:"Send a message, which wakes a suspended session."`
-	Stop    sessionStopCmd    `cmd:"" help:"End a session for good."`
+	Create   sessionCreateCmd   `cmd:"" help:"Start a session."`
+	List     sessionListCmd     `cmd:"" help:"List sessions, newest first."`
+	Show     sessionShowCmd     `cmd:"" help:"Show one session."`
+	Follow   sessionFollowCmd   `cmd:"" help:"Show what a session does until it is done or waits."`
+	Wait     sessionWaitCmd     `cmd:"" help:"Wait until a session is done or waits, without showing what it does."`
+	Download sessionDownloadCmd `cmd:"" help:"Write a session's files to a folder."`
+	Message  sessionMessageCmd  `cmd:"" help:"Send a message, which wakes a suspended session."`
+	Stop     sessionStopCmd     `cmd:"" help:"End a session for good."`
 }
 
 type sessionListCmd struct {
