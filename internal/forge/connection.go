@@ -38,6 +38,7 @@ type Connection struct {
 	ListError string
 
 	listingUntil time.Time // until then nobody else asks the provider
+	quietUntil   time.Time // until then nobody asks it about pull requests
 	refused      bool      // ListError is a refusal, not an absence
 	sealed       []byte
 }

@@ -38,7 +38,7 @@ const (
 	shortPause = 30 * time.Second
 )
 
-// account is a connection with its token in clear, for as long as one listing takes.
+// account is a connection with its token in clear, for as long as one listing or question takes.
 type account struct {
 	Connection
 	token  secret.String
@@ -60,6 +60,9 @@ func newClient(guard *safehttp.Guard) *http.Client {
 	}
 	return c
 }
+
+// An authoriser puts an account's token into a request, as its provider wants it.
+type authoriser = func(*http.Request)
 
 func (a *account) bearer(r *http.Request) {
 	r.Header.Set("Authorization", "Bearer "+a.token.Reveal())

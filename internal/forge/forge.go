@@ -221,6 +221,15 @@ func normalName(in string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(in, "/"), ".git")
 }
 
+// PlainName gives the name under which a repository is listed for what people write: with a scheme, a host, ".git".
+func PlainName(in string) string {
+	n := normalName(in)
+	if _, rest, ok := splitHost(n); ok && strings.Contains(rest, "/") {
+		return rest
+	}
+	return n
+}
+
 // splitHost takes the host off a host-prefixed name such as git.example.com/owner/name (contract/v3-rules.md, differences 15).
 func splitHost(name string) (host, rest string, ok bool) {
 	at := strings.IndexAny(name, "/:") // the colon of user@host:path, or of a port

@@ -46,12 +46,12 @@ func TestAddressesAreCheckedBeforeTheyAreKept(t *testing.T) {
 		filepath.Join(outside, "back"):            {"file://" + real + "/repo", forge.File, ""},
 		filepath.Join(root, "repo", "..", "repo"): {"file://" + real + "/repo", forge.File, ""},
 	} {
-		r, err := s.Add(t.Context(), operator, "a/b", in)
+		r, err := s.Add(t.Context(), operator, forge.Listed, "a/b", in)
 		require.NoError(t, err, in)
 		require.Equal(t, want.kept, r.URL)
 		require.Equal(t, want.kind, r.Kind(), in)
 		require.Equal(t, want.host, r.Host(), in)
-		require.NoError(t, s.Remove(t.Context(), operator, "a/b"))
+		require.NoError(t, s.Remove(t.Context(), operator, forge.Listed, "a/b"))
 	}
 	for _, bad := range []string{
 		"", "x", "http://git.example.com/a", "git://git.example.com/a", "ext::sh -c id", "https://", "https://git.example.com", "https://git.example.com/",
@@ -60,11 +60,11 @@ func TestAddressesAreCheckedBeforeTheyAreKept(t *testing.T) {
 		"https://git.example.com/a b", "https://git.example.com/a\n", "file://host/a", "file:relative", outside, filepath.Join(root, "escape"),
 		filepath.Join(root, "missing"), filepath.Join(root, ".."), root + "x", "/etc",
 	} {
-		_, err := s.Add(t.Context(), operator, "a/b", bad)
+		_, err := s.Add(t.Context(), operator, forge.Listed, "a/b", bad)
 		require.True(t, fault.Is(err, fault.Invalid), "%q: %v", bad, err)
 	}
 	for _, bad := range []string{"", "a b", "../a", "a/../b", "-a", "a//b", "/a", "a/", ".git", "a/.b", "a\x00"} {
-		_, err := s.Add(t.Context(), operator, bad, "https://git.example.com/a")
+		_, err := s.Add(t.Context(), operator, forge.Listed, bad, "https://git.example.com/a")
 		require.True(t, fault.Is(err, fault.Invalid), "%q: %v", bad, err)
 	}
 }
@@ -72,7 +72,7 @@ func TestAddressesAreCheckedBeforeTheyAreKept(t *testing.T) {
 func TestNoFileIsAllowedWithoutARoot(t *testing.T) {
 	t.Parallel()
 	s := forge.New(dbtest.Open(t, db.SQLite, clock.Clock{}), forge.Options{})
-	_, err := s.Add(t.Context(), operator, "a", t.TempDir())
+	_, err := s.Add(t.Context(), operator, forge.Listed, "a", t.TempDir())
 	require.True(t, fault.Is(err, fault.Invalid), "%v", err)
 }
 
@@ -84,7 +84,7 @@ func TestSessionsNameRepositoriesInEveryForm(t *testing.T) {
 			"acme/shop": "https://git.example.com/acme/shop.git", "acme/site": "git@code.example.org:acme/site.git", "tools": "https://git.example.com/x/tools",
 			"team/shop": "https://git.example.com/team/shop",
 		} {
-			_, err := s.Add(ctx, operator, name, u)
+			_, err := s.Add(ctx, operator, forge.Listed, name, u)
 			require.NoError(t, err)
 		}
 		names := func(in ...string) (out []string) {
@@ -126,7 +126,7 @@ func TestAFileIsCheckedAgainWhenItIsHandedOut(t *testing.T) {
 	repo := filepath.Join(root, "repo")
 	require.NoError(t, os.Mkdir(repo, 0o700))
 	s := forge.New(d, forge.Options{FileRoots: []string{root}})
-	_, err := s.Add(t.Context(), operator, "a", repo)
+	_, err := s.Add(t.Context(), operator, forge.Listed, "a", repo)
 	require.NoError(t, err)
 	spec := func(s *forge.Service) wire.Repository {
 		t.Helper()
@@ -148,12 +148,12 @@ func TestTheListIsKeptAndAudited(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		ctx, s := t.Context(), forge.New(d, forge.Options{})
 		for _, n := range []string{"c", "a", "b"} {
-			_, err := s.Add(ctx, operator, n, "https://git.example.com/x/"+n)
+			_, err := s.Add(ctx, operator, forge.Listed, n, "https://git.example.com/x/"+n)
 			require.NoError(t, err)
 		}
-		_, err := s.Add(ctx, operator, "a", "https://git.example.com/other")
+		_, err := s.Add(ctx, operator, forge.Listed, "a", "https://git.example.com/other")
 		require.True(t, fault.Is(err, fault.Conflict), "%v", err)
-		again, err := s.Add(ctx, operator, "a", "https://git.example.com/x/a")
+		again, err := s.Add(ctx, operator, forge.Listed, "a", "https://git.example.com/x/a")
 		require.NoError(t, err, "the same once more is no conflict, and no change that is audited")
 		require.Equal(t, "https://git.example.com/x/a", again.URL)
 		p, err := s.List(ctx, operator, page.Request{First: 2})
@@ -163,8 +163,8 @@ func TestTheListIsKeptAndAudited(t *testing.T) {
 		p, err = s.List(ctx, operator, page.Request{First: 2, After: p.End})
 		require.NoError(t, err)
 		require.Equal(t, "c", p.Items[0].Name)
-		require.NoError(t, s.Remove(ctx, operator, "a"))
-		require.True(t, fault.Is(s.Remove(ctx, operator, "a"), fault.NotFound))
+		require.NoError(t, s.Remove(ctx, operator, forge.Listed, "a"))
+		require.True(t, fault.Is(s.Remove(ctx, operator, forge.Listed, "a"), fault.NotFound))
 		logs, err := audit.New(d).List(ctx, operator, audit.ListParams{Page: page.Request{First: 10}})
 		require.NoError(t, err)
 		require.Len(t, logs.Items, 4)
@@ -173,9 +173,9 @@ func TestTheListIsKeptAndAudited(t *testing.T) {
 		reader := access.As("test", access.ViewGitIntegrations)
 		_, err = s.List(ctx, reader, page.Request{First: 1})
 		require.NoError(t, err)
-		_, err = s.Add(ctx, reader, "", "")
+		_, err = s.Add(ctx, reader, forge.Listed, "", "")
 		require.True(t, fault.Is(err, fault.Forbidden), "%v", err)
-		require.True(t, fault.Is(s.Remove(ctx, reader, "b"), fault.Forbidden))
+		require.True(t, fault.Is(s.Remove(ctx, reader, forge.Listed, "b"), fault.Forbidden))
 		_, err = s.List(ctx, access.As("test"), page.Request{First: 1})
 		require.True(t, fault.Is(err, fault.Forbidden), "%v", err)
 	})

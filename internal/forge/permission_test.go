@@ -253,12 +253,12 @@ func TestASessionNamesOnlyWhatItsOrganizationMayUse(t *testing.T) {
 		require.Equal(t, "https://github.example.com/hidden/one.git", one("org-a", "hidden/one").URL, "what a permission names needn't be listed")
 
 		// The operator's list is everybody's, and comes first where only the path is said.
-		_, err := h.Add(ctx, operator, "Acme/Shop", "https://mirror.example.com/acme/shop")
+		_, err := h.Add(ctx, operator, forge.Listed, "Acme/Shop", "https://mirror.example.com/acme/shop")
 		require.NoError(t, err)
 		require.Equal(t, forge.Listed, one("org-b", "Acme/Shop").ConnectionID)
 		require.Equal(t, forge.Listed, one("org-a", "Acme/Shop").ConnectionID)
 		require.Equal(t, c.ID, one("org-a", "github.example.com/Acme/Shop").ConnectionID)
-		_, err = h.Add(ctx, operator, "acme/site", "https://github.example.com/acme/site")
+		_, err = h.Add(ctx, operator, forge.Listed, "acme/site", "https://github.example.com/acme/site")
 		require.NoError(t, err)
 		require.Equal(t, c.ID, one("org-a", "acme/site").ConnectionID, "on the same host the connection has the credential")
 
@@ -357,7 +357,7 @@ func TestEachOperationIsAllowedOrRefusedAsThePermissionsAreThen(t *testing.T) {
 		require.Empty(t, url)
 		require.Contains(t, why, "not listed any more")
 
-		_, err = h.Add(ctx, operator, "tools", "https://git.example.com/tools")
+		_, err = h.Add(ctx, operator, forge.Listed, "tools", "https://git.example.com/tools")
 		require.NoError(t, err)
 		reply, err := h.Credential(ctx, forge.Use{OrgID: "org-b", SessionID: "of an earlier release", Name: "tools"}, "push")
 		require.NoError(t, err)
@@ -371,7 +371,7 @@ func TestAFileOfAConnectionIsGoneForWhoMayNotUseItAnyMore(t *testing.T) {
 	dir := filepath.Join(h.root, "repo")
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	c := h.connect(t, forge.ConnectionParams{Provider: forge.Plain, Host: forge.FileHost})
-	_, err := h.AddTo(t.Context(), operator, c.ID, "repo", dir)
+	_, err := h.Add(t.Context(), operator, c.ID, "repo", dir)
 	require.NoError(t, err)
 	made := h.allow(t, "org-a", repo(c.ID, "repo"))
 	use := h.session(t, "org-a", "s1", "repo")
@@ -393,7 +393,7 @@ func TestAKeyGoesToSSHAndAPasswordToHTTPS(t *testing.T) {
 	key, known := privateKey(t)
 	c := h.connect(t, forge.ConnectionParams{Provider: forge.Plain, Host: "git.example.com", Token: secret.New(key), KnownHosts: known})
 	for name, u := range map[string]string{"over/ssh": "git@git.example.com:over/ssh.git", "over/https": "https://git.example.com/over/https"} {
-		_, err := h.AddTo(t.Context(), operator, c.ID, name, u)
+		_, err := h.Add(t.Context(), operator, c.ID, name, u)
 		require.NoError(t, err)
 	}
 	h.allow(t, "org-a", group(c.ID, "over"))
@@ -411,7 +411,7 @@ func TestAnOrganizationSeesWhatItMayUse(t *testing.T) {
 	each(t, shops, func(t *testing.T, h *house) {
 		ctx, c := t.Context(), h.github(t)
 		for _, n := range []string{"tools", "docs"} {
-			_, err := h.Add(ctx, operator, n, "https://git.example.com/"+n)
+			_, err := h.Add(ctx, operator, forge.Listed, n, "https://git.example.com/"+n)
 			require.NoError(t, err)
 		}
 		member := access.As("member", access.ViewOrgRepositories)

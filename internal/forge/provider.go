@@ -7,6 +7,7 @@ import (
 
 	"gantry/internal/audit"
 	"gantry/internal/platform/fault"
+	"gantry/internal/platform/pullref"
 )
 
 // Provider is what git_provider_type says of a connection (contract/behaviour.md §9.1).
@@ -46,6 +47,9 @@ type family struct {
 	clone func(base *url.URL, path string) string
 	// user is the name that goes with a token as git's password.
 	user string
+	// pull asks about a pull request, whose address has this form; nil where nobody can be asked.
+	pull puller
+	form pullref.Form
 	// integration names the connection's audit actions; empty for those that the contract has no name for.
 	integration string
 }
@@ -53,16 +57,26 @@ type family struct {
 var families = map[Provider]family{}
 
 func init() {
-	github := family{cloud: "github.com", list: listGitHub, clone: cloneBelow, user: "x-access-token", integration: "github"}
-	gitlab := family{cloud: "gitlab.com", list: listGitLab, clone: cloneBelow, user: "oauth2", integration: "gitlab"}
-	bitbucket := family{cloud: "bitbucket.org", list: listBitbucket, clone: cloneBitbucket, user: "x-token-auth", integration: "bitbucket"}
+	github := family{
+		cloud: "github.com", list: listGitHub, clone: cloneBelow, user: "x-access-token", integration: "github",
+		pull: pullGitHub, form: pullref.GitHub,
+	}
+	gitlab := family{
+		cloud: "gitlab.com", list: listGitLab, clone: cloneBelow, user: "oauth2", integration: "gitlab",
+		pull: pullGitLab, form: pullref.GitLab,
+	}
+	bitbucket := family{
+		cloud: "bitbucket.org", list: listBitbucket, clone: cloneBitbucket, user: "x-token-auth", integration: "bitbucket",
+		pull: pullBitbucket, form: pullref.Bitbucket,
+	}
 	families[GitHubToken], families[GitHubIndividual] = github, github
 	families[GitLabToken], families[GitLabOAuth] = gitlab, gitlab
 	families[BitbucketOAuth], families[BitbucketToken] = bitbucket, bitbucket
 	families[AzureDevOps] = family{
 		cloud: "dev.azure.com", list: listAzure, clone: cloneAzure, user: "gantry", integration: "azure_devops",
+		pull: pullAzure, form: pullref.Azure,
 	}
-	families[GiteaToken] = family{list: listGitea, clone: cloneBelow, user: "oauth2"}
+	families[GiteaToken] = family{list: listGitea, clone: cloneBelow, user: "oauth2", pull: pullGitea, form: pullref.Gitea}
 	families[Plain] = family{user: "git"}
 }
 

@@ -19,18 +19,23 @@ func listGitHub(ctx context.Context, a *account, keep func([]found) error) error
 		Language    string    `json:"language"`
 		UpdatedAt   time.Time `json:"updated_at"`
 	}
+	api, authorise := a.github()
+	return byLinks(ctx, a, api.JoinPath("user", "repos").String()+"?per_page=100&sort=full_name", authorise, func(r repository) found {
+		return found{strconv.FormatInt(r.ID, 10), r.FullName, r.Description, r.Language, r.UpdatedAt}
+	}, keep)
+}
+
+// github is where its API is, and how a request is authorised there.
+func (a *account) github() (*url.URL, authoriser) {
 	api := a.base().JoinPath("api", "v3")
 	if a.Host == families[a.Provider].cloud {
 		api = &url.URL{Scheme: "https", Host: "api." + a.Host}
 	}
-	authorise := func(r *http.Request) {
+	return api, func(r *http.Request) {
 		a.bearer(r)
 		r.Header.Set("Accept", "application/vnd.github+json")
 		r.Header.Set("X-GitHub-Api-Version", "2022-11-28")
 	}
-	return byLinks(ctx, a, api.JoinPath("user", "repos").String()+"?per_page=100&sort=full_name", authorise, func(r repository) found {
-		return found{strconv.FormatInt(r.ID, 10), r.FullName, r.Description, r.Language, r.UpdatedAt}
-	}, keep)
 }
 
 // listGitLab: GET /api/v4/projects by keyset, pages by Link; PRIVATE-TOKEN for a token, a bearer for OAuth.
@@ -41,14 +46,19 @@ func listGitLab(ctx context.Context, a *account, keep func([]found) error) error
 		Description string    `json:"description"`
 		UpdatedAt   time.Time `json:"last_activity_at"`
 	}
-	authorise := a.bearer
-	if a.Provider == GitLabToken {
-		authorise = func(r *http.Request) { r.Header.Set("PRIVATE-TOKEN", a.token.Reveal()) }
-	}
-	address := a.base().JoinPath("api", "v4", "projects").String() + "?membership=true&simple=false&pagination=keyset&per_page=100&order_by=id&sort=asc"
+	api, authorise := a.gitlab()
+	address := api.JoinPath("projects").String() + "?membership=true&simple=false&pagination=keyset&per_page=100&order_by=id&sort=asc"
 	return byLinks(ctx, a, address, authorise, func(p project) found {
 		return found{strconv.FormatInt(p.ID, 10), p.Path, p.Description, "", p.UpdatedAt}
 	}, keep)
+}
+
+func (a *account) gitlab() (*url.URL, authoriser) {
+	api := a.base().JoinPath("api", "v4")
+	if a.Provider == GitLabToken {
+		return api, func(r *http.Request) { r.Header.Set("PRIVATE-TOKEN", a.token.Reveal()) }
+	}
+	return api, a.bearer
 }
 
 // listGitea: GET /api/v1/user/repos, pages by Link, `token` in the header. Forgejo is the same.
@@ -60,22 +70,22 @@ func listGitea(ctx context.Context, a *account, keep func([]found) error) error 
 		Language    string    `json:"language"`
 		UpdatedAt   time.Time `json:"updated_at"`
 	}
-	authorise := func(r *http.Request) { r.Header.Set("Authorization", "token "+a.token.Reveal()) }
-	return byLinks(ctx, a, a.base().JoinPath("api", "v1", "user", "repos").String()+"?limit=50&page=1", authorise, func(r repository) found {
+	api, authorise := a.gitea()
+	return byLinks(ctx, a, api.JoinPath("user", "repos").String()+"?limit=50&page=1", authorise, func(r repository) found {
 		return found{strconv.FormatInt(r.ID, 10), r.FullName, r.Description, r.Language, r.UpdatedAt}
 	}, keep)
 }
 
+func (a *account) gitea() (*url.URL, authoriser) {
+	return a.base().JoinPath("api", "v1"), func(r *http.Request) { r.Header.Set("Authorization", "token "+a.token.Reveal()) }
+}
+
 // listBitbucket: the cloud and the server edition have little in common but the name.
 func listBitbucket(ctx context.Context, a *account, keep func([]found) error) error {
-	authorise := a.bearer
-	if a.Username != "" {
-		authorise = a.basic(a.Username)
+	api, authorise, cloud := a.bitbucket()
+	if !cloud {
+		return listBitbucketServer(ctx, a, api, authorise, keep)
 	}
-	if a.Host != families[a.Provider].cloud {
-		return listBitbucketServer(ctx, a, authorise, keep)
-	}
-	api := &url.URL{Scheme: "https", Host: "api." + a.Host, Path: "/2.0"}
 	if workspace := strings.Trim(a.base().Path, "/"); workspace != "" {
 		return listWorkspace(ctx, a, api, authorise, workspace, keep)
 	}
@@ -94,6 +104,17 @@ func listBitbucket(ctx context.Context, a *account, keep func([]found) error) er
 		}
 		return nil
 	})
+}
+
+func (a *account) bitbucket() (api *url.URL, authorise authoriser, cloud bool) {
+	authorise = a.bearer
+	if a.Username != "" {
+		authorise = a.basic(a.Username)
+	}
+	if a.Host != families[a.Provider].cloud {
+		return a.base().JoinPath("rest", "api", "1.0"), authorise, false
+	}
+	return &url.URL{Scheme: "https", Host: "api." + a.Host, Path: "/2.0"}, authorise, true
 }
 
 func listWorkspace(ctx context.Context, a *account, api *url.URL, authorise func(*http.Request), workspace string, keep func([]found) error) error {
@@ -132,7 +153,7 @@ func bitbucketPages[T any](ctx context.Context, a *account, address string, auth
 }
 
 // listBitbucketServer: GET /rest/api/1.0/repos, pages by start.
-func listBitbucketServer(ctx context.Context, a *account, authorise func(*http.Request), keep func([]found) error) error {
+func listBitbucketServer(ctx context.Context, a *account, api *url.URL, authorise authoriser, keep func([]found) error) error {
 	type repository struct {
 		ID          int64  `json:"id"`
 		Slug        string `json:"slug"`
@@ -141,7 +162,7 @@ func listBitbucketServer(ctx context.Context, a *account, authorise func(*http.R
 			Key string `json:"key"`
 		} `json:"project"`
 	}
-	list := a.base().JoinPath("rest", "api", "1.0", "repos").String()
+	list := api.JoinPath("repos").String()
 	for start := int64(0); ; {
 		var page struct {
 			Values []repository `json:"values"`

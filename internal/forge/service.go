@@ -12,14 +12,9 @@ import (
 	"gantry/internal/platform/page"
 )
 
-// Add lists a repository in the built-in connection: every organization may use it.
-func (s *Service) Add(ctx context.Context, sub access.Subject, name, rawURL string) (Repository, error) {
-	return s.AddTo(ctx, sub, Listed, name, rawURL)
-}
-
-// AddTo lists a repository of a plain connection, under a name that is not taken there. What is listed already under this name changes
+// Add lists a repository of a plain connection, under a name that is not taken there. What is listed already under this name changes
 // nothing: whoever starts a session on a folder lists it each time.
-func (s *Service) AddTo(ctx context.Context, sub access.Subject, connectionID, name, rawURL string) (Repository, error) {
+func (s *Service) Add(ctx context.Context, sub access.Subject, connectionID, name, rawURL string) (Repository, error) {
 	if err := access.Require(sub, access.ManageGitIntegrations, ""); err != nil {
 		return Repository{}, err
 	}
@@ -74,13 +69,8 @@ func (c Connection) takes(r Repository) error {
 	return nil
 }
 
-// Remove takes a repository off the built-in connection.
-func (s *Service) Remove(ctx context.Context, sub access.Subject, name string) error {
-	return s.RemoveFrom(ctx, sub, Listed, name)
-}
-
-// RemoveFrom takes a repository off a plain connection's list. Sessions that use it can't clone it any more.
-func (s *Service) RemoveFrom(ctx context.Context, sub access.Subject, connectionID, name string) error {
+// Remove takes a repository off a plain connection's list. Sessions that use it can't clone it any more.
+func (s *Service) Remove(ctx context.Context, sub access.Subject, connectionID, name string) error {
 	if err := access.Require(sub, access.ManageGitIntegrations, ""); err != nil {
 		return err
 	}

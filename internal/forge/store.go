@@ -11,18 +11,18 @@ import (
 )
 
 const connectionColumns = `git_connection_id, name, provider_type, host, base_url, username, known_hosts, sealed_token, built_in, created_at,
-	updated_at, listed_at, listing_until, list_error, list_refused`
+	updated_at, listed_at, listing_until, list_error, list_refused, quiet_until`
 
 func scanConnection(s db.Scanner) (Connection, error) {
 	var c Connection
 	var builtIn, made, changed, refused int64
-	var listed, until sql.NullInt64
+	var listed, until, quiet sql.NullInt64
 	var failed sql.NullString
 	err := s.Scan(&c.ID, &c.Name, &c.Provider, &c.Host, &c.URL, &c.Username, &c.KnownHosts, &c.sealed, &builtIn, &made, &changed,
-		&listed, &until, &failed, &refused)
+		&listed, &until, &failed, &refused, &quiet)
 	c.BuiltIn, c.HasToken, c.CreatedAt, c.UpdatedAt = builtIn == 1, len(c.sealed) > 0, db.Time(made), db.Time(changed)
 	c.ListedAt, c.listingUntil, c.ListError = db.NullTime(listed), db.NullTime(until), failed.String
-	c.refused = refused == 1
+	c.refused, c.quietUntil = refused == 1, db.NullTime(quiet)
 	return c, err
 }
 
@@ -55,10 +55,10 @@ func insertConnection(ctx context.Context, tx *db.Tx, c Connection) error {
 	return err
 }
 
-// updateConnection also forgets how the last listing failed: with another token the next one is due at once.
+// updateConnection also forgets how the last listing failed, and that the provider wanted to be left alone: another token may be welcome.
 func updateConnection(ctx context.Context, tx *db.Tx, c Connection) error {
 	_, err := db.Exec(ctx, tx, `UPDATE git_connections SET name = $1, username = $2, known_hosts = $3, sealed_token = $4, updated_at = $5,
-			list_error = NULL, listing_until = NULL WHERE git_connection_id = $6`,
+			list_error = NULL, listing_until = NULL, quiet_until = NULL WHERE git_connection_id = $6`,
 		c.Name, c.Username, c.KnownHosts, c.sealed, c.UpdatedAt.UnixMilli(), c.ID)
 	return err
 }
@@ -164,6 +164,13 @@ func failListing(ctx context.Context, tx *db.Tx, id, why string, refused bool, u
 // dropListing ends a listing that was given up.
 func dropListing(ctx context.Context, tx *db.Tx, id string) error {
 	_, err := db.Exec(ctx, tx, `UPDATE git_connections SET listing_until = NULL WHERE git_connection_id = $1`, id)
+	return err
+}
+
+// quieten notes until when a provider isn't asked about pull requests.
+func quieten(ctx context.Context, tx *db.Tx, id string, until int64) error {
+	_, err := db.Exec(ctx, tx, `UPDATE git_connections SET quiet_until = $1 WHERE git_connection_id = $2 AND (quiet_until IS NULL OR quiet_until < $1)`,
+		until, id)
 	return err
 }
 

@@ -27,6 +27,9 @@ func (v *Service) Apply(ctx context.Context, r fleet.Row, b wire.Batch) (*wire.A
 	if err := v.spill(ctx, r, b, reports); err != nil {
 		return nil, err
 	}
+	if err := v.sight(ctx, r, reports); err != nil {
+		return nil, err
+	}
 	class, err := v.classify(ctx, r, reports)
 	if err != nil {
 		return nil, err
@@ -102,6 +105,9 @@ func (v *Service) applyTx(ctx context.Context, tx *db.Tx, s *Session, evs []Even
 		evs = f.fold(evs, &reports[i])
 	}
 	evs = f.settle(evs)
+	if err := sightTx(ctx, tx, s, now, f.sighted); err != nil {
+		return nil, err
+	}
 	if err := v.outcomeTx(ctx, tx, s, before, now); err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package session
 
 import (
 	"encoding/json"
-	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,6 +17,7 @@ type report struct {
 	state   wire.StateData
 	turn    wire.TurnData
 	pr      wire.PullRequestData
+	asked   bool // a provider is asked about the pull request: see pulls.go
 	output  wire.OutputData
 	payload string // blob keys
 	raw     string
@@ -89,6 +89,7 @@ type folding struct {
 	now     time.Time
 	drained bool
 	rest    *rest
+	sighted []wire.PullRequestData // that providers are asked about
 }
 
 // rest is how a turn ended, until the whole batch is read: see settle.
@@ -116,9 +117,11 @@ func (f *folding) fold(evs []Event, r *report) []Event {
 	case wire.EventMessage:
 		s.DevinMessages++
 	case wire.EventPullRequest:
-		if !f.pullRequest(r) {
-			return evs
+		if !r.asked {
+			return f.pullRequest(evs, r)
 		}
+		f.sighted = append(f.sighted, r.pr)
+		return evs
 	case wire.EventStructuredOutput:
 		return f.output(evs, r)
 	}
@@ -182,29 +185,6 @@ func (f *folding) settle(evs []Event) []Event {
 	}
 	s.TurnCommand = 0
 	return s.enter(evs, f.now, end.state, end.reason)
-}
-
-// maxPullRequests is how many of them a session may report.
-const maxPullRequests = 100
-
-func (f *folding) pullRequest(r *report) bool {
-	u, err := url.Parse(r.pr.URL)
-	if err != nil || u.Scheme != "https" || u.Host == "" || len(r.pr.URL) > MaxAttachmentID {
-		return false
-	}
-	for i, p := range f.s.PullRequests {
-		if p.URL == r.pr.URL {
-			f.s.PullRequests[i].State = plain(r.pr.State, maxReason)
-			return true
-		}
-	}
-	if len(f.s.PullRequests) >= maxPullRequests {
-		return false
-	}
-	f.s.PullRequests = append(f.s.PullRequests, PullRequest{
-		URL: r.pr.URL, State: plain(r.pr.State, maxReason), At: f.now.UnixMilli(), TakenOver: r.pr.TakenOver,
-	})
-	return true
 }
 
 // output keeps the last valid object; an invalid one is recorded with what is wrong.

@@ -48,7 +48,7 @@ func (r *run) upload() {
 }
 
 func (r *run) uploadOne(place, name string) error {
-	shown := safeName(name, nil)
+	shown := safeName(r.masker.String(name), nil) // the agent may have put anything into it
 	var reply wire.AttachmentReply
 	var size int64
 	err := retry(r.ctx, func() error {

@@ -24,6 +24,9 @@ type memory struct {
 	// OutputGiven says that there was a valid structured output; OutputSum is the hash of the last one that was offered.
 	OutputGiven bool   `json:"output_given,omitempty"`
 	OutputSum   string `json:"output_sum,omitempty"`
+	// Pulls are the pull requests whose addresses the agent wrote, Pushed the branches that it pushed to, by repository.
+	Pulls  []sighting          `json:"pulls,omitempty"`
+	Pushed map[string][]string `json:"pushed,omitempty"`
 
 	path string
 }

@@ -38,6 +38,7 @@ type narrator struct {
 	source wire.Event   // what the stream's text belongs to: type, and data's id
 	open   map[string]toolCall
 	prints bool // what the joiner holds is a tool's output
+	pulls  pulls
 	said   []wire.TranscriptEntry
 	size   int
 }
@@ -202,6 +203,7 @@ func (n *narrator) send(events []wire.Event) {
 			}
 		}
 		n.rep.Add(e)
+		n.sight(n.pulls.take(e))
 	}
 }
 
@@ -251,6 +253,7 @@ func (n *narrator) flush() {
 func (n *narrator) flushAll() {
 	n.flushStream()
 	n.send(n.joiner.Flush())
+	n.sight(n.pulls.end())
 }
 
 // busy tells whether a tool call is in progress.

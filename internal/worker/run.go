@@ -174,6 +174,7 @@ func (r *run) open() error {
 	})
 	r.heard = r.spec.LastCommand
 	r.say = newNarrator(r.rep, r.masker, r.w.o.Clock)
+	r.say.pulls.repos = r.spec.Repositories
 	r.repDone = make(chan struct{})
 	go func() { defer close(r.repDone); r.rep.Run(r.w.life) }()
 	r.w.wg.Go(func() {
@@ -317,6 +318,7 @@ func (r *run) closeWorkspace() {
 		}
 		return
 	}
+	r.say.keep(r.mem)
 	if err := r.mem.save(); err != nil {
 		r.log.Warn("can't keep what is known of the session", "error", err)
 	}

@@ -96,6 +96,8 @@ func (r *run) openWorkspace() (err error) {
 	}
 	r.ws.Credentials(r.credential)
 	r.mem = recall(r.ws)
+	r.say.recall(r.mem)
+	r.ws.Pushes(r.say.pushed)
 	r.mem.OutputGiven = r.mem.OutputGiven || r.spec.OutputGiven
 	return r.ws.MakeDir(path.Join(r.ws.Paths().Home, dirAttachments))
 }

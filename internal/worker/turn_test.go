@@ -239,7 +239,7 @@ func TestTheAgentsOwnKeysAreMaskedAndItsSettingsAreNot(t *testing.T) {
 func TestSecretsReachTheAgentAndAreMaskedEverywhere(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	one := s.session("mask1", block(`echo "$API_KEY and $PUBLIC"; printf %s "${API_KEY%?????}"; sleep 0.3; printf '%s\n' "${API_KEY#?????}"`), wire.Spec{})
+	one := s.session("mask1", block(`echo x > "$GANTRY_ATTACHMENTS/$API_KEY.txt"; echo "$API_KEY and $PUBLIC"; printf %s "${API_KEY%?????}"; sleep 0.3; printf '%s\n' "${API_KEY#?????}"`), wire.Spec{})
 	s.mu.Lock()
 	one.env = []wire.EnvVar{{Name: "API_KEY", Value: "hunter22hu", Sensitive: true}, {Name: "PUBLIC", Value: "plainvalue"}}
 	s.mu.Unlock()

@@ -260,11 +260,6 @@ func ContextBlock(text string) ContentBlock {
 	return ContentBlock{Type: "text", Text: text, Meta: &Meta{Gantry: &GantryMeta{Context: true}}}
 }
 
-// LinkBlock makes a resource link, which every agent must accept.
-func LinkBlock(name, uri string) ContentBlock {
-	return ContentBlock{Type: "resource_link", Name: name, URI: uri}
-}
-
 // PromptParams is the body of session/prompt.
 type PromptParams struct {
 	SessionID string         `json:"sessionId"`

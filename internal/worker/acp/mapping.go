@@ -29,9 +29,6 @@ const maxTracked = 4096
 
 var hashSeed = maphash.MakeSeed()
 
-// Map turns one update into events without any memory of earlier ones.
-func Map(kind string, raw json.RawMessage) []wire.Event { return new(Mapper).Map(kind, raw) }
-
 // Map turns one update into events. Event.At is left 0 for the caller to stamp. The first event carries the raw update; user
 // message chunks give none (the server has what the user said), and an update of a kind or shape that isn't known becomes a
 // log event.

@@ -65,7 +65,7 @@ func TestEveryKindOfUpdateIsMapped(t *testing.T) {
 		"unknown shape":   {"plan", `{"entries":7}`, []string{`log {"level":"info","text":"the agent sent an update \"plan\" of an unknown shape"}`}},
 		"call without id": {"tool_call", `{"title":"x"}`, []string{`log {"level":"info","text":"the agent sent an update \"tool_call\" of an unknown shape"}`}},
 	} {
-		events := acp.Map(c.kind, json.RawMessage(c.raw))
+		events := new(acp.Mapper).Map(c.kind, json.RawMessage(c.raw))
 		require.Equal(t, c.want, lines(events), name)
 		for i, e := range events {
 			if i == 0 {

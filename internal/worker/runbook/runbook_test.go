@@ -113,7 +113,7 @@ func TestTextThatTellsThePastIsNotRun(t *testing.T) {
 	t.Parallel()
 	p := open(t)
 	res, err := p.Prompt(t.Context(), p.session, []acp.ContentBlock{
-		acp.ContextBlock(fenced("echo past")), acp.TextBlock(fenced("echo playbook")), acp.LinkBlock("a", "file:///a"), acp.TextBlock(fenced("echo now")),
+		acp.ContextBlock(fenced("echo past")), acp.TextBlock(fenced("echo playbook")), {Type: "resource_link", Name: "a", URI: "file:///a"}, acp.TextBlock(fenced("echo now")),
 	}, nil)
 	require.NoError(t, err)
 	outcome, _ := res.Outcome()

@@ -230,6 +230,13 @@ func (r *gitRelay) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		r.refuse(rw, http.StatusBadGateway, "the server can't be asked for a credential now")
 		return
 	}
+	watch := watchPush(q.endpoint)
+	if watch != nil {
+		req.Body = struct {
+			io.Reader
+			io.Closer
+		}{watch.out(req.Body), req.Body}
+	}
 	resp, err := r.forward(req, rem, q, cred)
 	if err != nil {
 		code, text := proxyError(err)
@@ -244,7 +251,8 @@ func (r *gitRelay) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 	copyHeaders(rw.Header(), resp.Header, "Content-Type", "Content-Encoding", "Cache-Control", "Expires", "Pragma")
 	rw.WriteHeader(http.StatusOK)
-	_, _ = io.Copy(flushing{rw, http.NewResponseController(rw)}, resp.Body) // a broken stream shows at git
+	_, _ = io.Copy(watch.back(flushing{rw, http.NewResponseController(rw)}), resp.Body) // a broken stream shows at git
+	r.w.pushed(repo.Name, watch)
 }
 
 // elsewhere sends git to the address it meant, without a credential: the configuration leads here whatever begins like one of the
@@ -273,7 +281,10 @@ func (r *gitRelay) forward(req *http.Request, rem remote, q request, cred wire.C
 		return nil, err
 	}
 	out.ContentLength = req.ContentLength
-	copyHeaders(out.Header, req.Header, "Accept", "Accept-Encoding", "Content-Type", "Content-Encoding", "Git-Protocol", "User-Agent")
+	copyHeaders(out.Header, req.Header, "Accept", "Content-Type", "Content-Encoding", "Git-Protocol", "User-Agent")
+	if q.service != "git-receive-pack" { // what the host reports of a push is read on its way
+		copyHeaders(out.Header, req.Header, "Accept-Encoding")
+	}
 	if cred.Password != "" {
 		out.SetBasicAuth(cred.Username, cred.Password)
 	}

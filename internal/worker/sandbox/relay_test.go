@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,7 +27,6 @@ import (
 	"golang.org/x/crypto/ssh"
 	"pgregory.net/rapid"
 
-	"gantry/internal/platform/safehttp"
 	"gantry/internal/wire"
 )
 
@@ -117,9 +117,8 @@ func passwords() *server {
 
 func allowLoopback(t testing.TB) func(*Options) {
 	t.Helper()
-	allow, err := safehttp.ParsePrefixes([]string{"127.0.0.1"})
-	require.NoError(t, err)
-	return func(o *Options) { o.Net, o.AllowCIDRs = NetProxy, allow }
+	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	return func(o *Options) { o.Net, o.AllowCIDRs = NetProxy, loopback }
 }
 
 const commit = `echo change >>README && git -c user.name=a -c user.email=a@b commit -qam change`

@@ -131,6 +131,7 @@ func (s *sshRelay) handle(c net.Conn) {
 	}
 	defer run.close()
 	run.carry(s.ctx, in, &frames{to: c})
+	s.w.pushed(run.repository, run.push)
 }
 
 // open finds the repository, asks whether this may be, and connects.
@@ -167,7 +168,7 @@ func (s *sshRelay) open(ask sshAsk) (*sshRun, sshAnswer) {
 	if ask.Protocol != "" && len(ask.Protocol) < 256 {
 		_ = run.session.Setenv("GIT_PROTOCOL", ask.Protocol) // a host may refuse it, and speaks the old protocol then
 	}
-	run.command = service + " " + shellQuoted(path)
+	run.command, run.repository, run.push = service+" "+shellQuoted(path), repo.Name, watchPush(service)
 	return run, sshAnswer{}
 }
 
@@ -186,9 +187,11 @@ func sshFailure(err error) string {
 
 // sshRun is one command on one connection.
 type sshRun struct {
-	client  *ssh.Client
-	session *ssh.Session
-	command string
+	client     *ssh.Client
+	session    *ssh.Session
+	command    string
+	repository string
+	push       *push // nil for anything else
 }
 
 func (r *sshRun) close() { _ = r.client.Close() }
@@ -272,7 +275,7 @@ func (s *sshRelay) knownHosts(text string) (ssh.HostKeyCallback, []string, error
 func (r *sshRun) carry(ctx context.Context, in io.Reader, out *frames) {
 	stop := context.AfterFunc(ctx, r.close)
 	defer stop()
-	r.session.Stdout, r.session.Stderr = out.kind(frameOut), out.kind(frameErr)
+	r.session.Stdout, r.session.Stderr = r.push.back(out.kind(frameOut)), out.kind(frameErr)
 	stdin, err := r.session.StdinPipe()
 	if err == nil {
 		err = r.session.Start(r.command)
@@ -282,7 +285,7 @@ func (r *sshRun) carry(ctx context.Context, in io.Reader, out *frames) {
 		return
 	}
 	go func() { // it ends with the connection
-		_, _ = io.Copy(stdin, in)
+		_, _ = io.Copy(stdin, r.push.out(in))
 		_ = stdin.Close()
 	}()
 	status := 0

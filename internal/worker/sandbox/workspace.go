@@ -49,8 +49,9 @@ type Workspace struct {
 	group   cgroupSession // nil until the first process
 	proxy   *proxy        // nil until the first process
 	ask     Ask           // nil until somebody can be asked for credentials
-	relay   *gitRelay     // nil without an https repository that needs a credential
-	ssh     *sshRelay     // nil without an ssh repository that needs one
+	hear    func(repository string, branches []string)
+	relay   *gitRelay // nil without an https repository that needs a credential
+	ssh     *sshRelay // nil without an ssh repository that needs one
 	repos   []wire.Repository
 	runDir  *os.File // the run directory, so that socket paths stay short
 }
