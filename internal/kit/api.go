@@ -74,21 +74,18 @@ func marshal(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// unmarshal refuses NUL characters, which PostgreSQL can't keep in a text. It is called twice for a body: into an any to be
-// validated, then into the input.
-func unmarshal(data []byte, v any) error {
-	if err := json.Unmarshal(data, v); err != nil {
-		if _, ok := v.(*any); ok {
-			return namedHuge(data, err)
-		}
-		return err
+// parse reads a body to be validated. It refuses NUL characters, which PostgreSQL can't keep in a text.
+func parse(data []byte) (any, error) {
+	var parsed any
+	if err := json.Unmarshal(data, &parsed); err != nil {
+		return nil, namedHuge(data, err)
 	}
-	if parsed, ok := v.(*any); ok && bytes.Contains(data, []byte(`\u0000`)) {
-		if at := findIn("body", *parsed, hasNUL); at != "" {
-			return fmt.Errorf("%s%s", nulField, at)
+	if bytes.Contains(data, []byte(`\u0000`)) {
+		if at := findIn("body", parsed, hasNUL); at != "" {
+			return nil, fmt.Errorf("%s%s", nulField, at)
 		}
 	}
-	return nil
+	return parsed, nil
 }
 
 // namedHuge says which field holds a number that no float64 holds: the decoder tells its text only.

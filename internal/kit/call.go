@@ -27,7 +27,10 @@ type call struct {
 	op      *operation
 	scope   string // of the list's cursors, once OpenPage has made it
 	stream  bool
-	held    *principal // whose place among the requests in flight this one takes
+	page    bool // a page's, which has no op
+	// again says who asks now for a page's stream.
+	again func() (access.Subject, error)
+	held  *principal // whose place among the requests in flight this one takes
 	// tail is what an open stream does: outside of everything that led to it, because a goroutine's stack is as large as it is deep.
 	tail func()
 }

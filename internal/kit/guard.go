@@ -74,6 +74,9 @@ func (o *operation) authenticate(c *call, r *http.Request) error {
 		}
 		return err
 	}
+	if o.decl.Enterprise && s.Kind == access.Person {
+		s = s.Bound("") // v1 binds a person's key to an organization; here it counts for what its person may in the enterprise
+	}
 	s.RequestID = c.id
 	c.subject = s
 	return nil

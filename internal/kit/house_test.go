@@ -24,13 +24,15 @@ type house struct {
 	api  *kit.API
 	keys *kittest.Keys
 	// made counts how often the creating operation ran.
-	made int
-	fail error
+	made  int
+	count int // of the last body that had one
+	fail  error
 }
 
 type thingInput struct {
-	OrgID string `path:"org_id"`
-	Body  struct {
+	OrgID   string `path:"org_id"`
+	DevinID string `query:"devin_id"`
+	Body    struct {
 		Title string                 `json:"title" maxLength:"10"`
 		Tags  []string               `json:"tags,omitempty" maxItems:"3"`
 		Macro kit.Optional[string]   `json:"macro,omitempty" enum:"!a,!b"`
@@ -139,6 +141,9 @@ func (h *house) register() {
 
 func (h *house) create(ctx context.Context, s access.Subject, in *thingInput) (*thingOutput, error) {
 	h.made++
+	if in.Body.Count != 0 {
+		h.count = in.Body.Count
+	}
 	if h.fail != nil {
 		return nil, h.fail
 	}

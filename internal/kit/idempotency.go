@@ -52,7 +52,7 @@ func (i *idempotency) run(c *call, r *http.Request, next func()) error {
 	if len(name) > maxIdempotencyKey || !storable(name) {
 		return invalidKey("at most 255 bytes of text")
 	}
-	hash, err := hashBody(c, r)
+	hash, err := hashRequest(c, r)
 	if err != nil {
 		return err
 	}
@@ -74,9 +74,12 @@ func invalidKey(msg string) error {
 	}
 }
 
-// hashBody reads the body and puts it back. An upload is not read twice: its key alone tells that it is the same.
-func hashBody(c *call, r *http.Request) ([]byte, error) {
+// hashRequest reads the body and puts it back. An upload is not read twice: its key alone tells that it is the same.
+func hashRequest(c *call, r *http.Request) ([]byte, error) {
 	h := sha256.New()
+	if q := r.URL.RawQuery; q != "" {
+		h.Write([]byte(q + "\x00"))
+	}
 	if c.op.multi {
 		return h.Sum(nil), nil
 	}
@@ -90,7 +93,8 @@ func hashBody(c *call, r *http.Request) ([]byte, error) {
 	return h.Sum(nil), nil
 }
 
-// first runs the request and keeps its answer. 5xx and 429 mean that nothing was done: the key is free again, as after a panic.
+// first runs the request and keeps its answer. A refusal means that nothing was done: the key is free again, as after a panic, because
+// the next try may find what was missing.
 func (i *idempotency) first(c *call, key idempotencyKey, next func()) error {
 	ctx := context.WithoutCancel(c) // the client may be gone; what happened is kept all the same
 	kept := false
@@ -102,13 +106,13 @@ func (i *idempotency) first(c *call, key idempotencyKey, next func()) error {
 	c.w.capture = &bytes.Buffer{}
 	next()
 	status := c.w.status
-	if status >= http.StatusInternalServerError || status == http.StatusTooManyRequests || status == statusClientGone {
+	if status >= http.StatusMultipleChoices {
 		return nil
 	}
 	// From here on the row stays even when it can't be completed: the request was carried out, so it must not run again.
 	kept = true
 	var sealed []byte
-	if !c.op.decl.ShowsSecret || status >= http.StatusMultipleChoices {
+	if !c.op.decl.ShowsSecret {
 		plain := append([]byte(c.w.Header().Get("Content-Type")+"\n"), c.w.capture.Bytes()...)
 		var err error
 		if sealed, err = i.cipher.Seal(ctx, c.org, key.aad(), plain); err != nil {
@@ -130,7 +134,7 @@ func (i *idempotency) lost(c *call, err error) error {
 func (i *idempotency) replay(c *call, key idempotencyKey, row idempotencyRow, hash []byte) error {
 	switch {
 	case !bytes.Equal(row.bodyHash, hash):
-		return invalidKey("the key was used with another body")
+		return invalidKey("the key was used with another body or query")
 	case !row.status.Valid && i.clock.Since(db.Time(row.created)) > longestRequest:
 		return fault.New(fault.Conflict, "the outcome of the first request with this key is unknown; look before you send it again with a new key")
 	case !row.status.Valid:

@@ -75,6 +75,7 @@ type Options struct {
 	Authenticator Authenticator
 	// OrgExists is asked when an enterprise credential names an organization, in the path or as v1 has it in the query, once per request.
 	OrgExists      func(ctx context.Context, orgID string) (bool, error)
+	OrgKnown       func(ctx context.Context, orgID string) (bool, error) // is or was
 	Sealer         *page.Sealer
 	DB             *db.DB
 	Cipher         Cipher
@@ -99,8 +100,10 @@ type Kit struct {
 	unknown *unknownKeys
 	idem    *idempotency
 	apis    []*API
-	stop    chan struct{}
-	once    sync.Once
+	// otherwise answers a browser's request for a path that no door has; nil without a door of pages.
+	otherwise http.HandlerFunc
+	stop      chan struct{}
+	once      sync.Once
 }
 
 // New makes the kit and its router.
@@ -147,6 +150,10 @@ func (k *Kit) Sweep(ctx context.Context) error {
 }
 
 func (k *Kit) notFound(w http.ResponseWriter, r *http.Request) {
+	if k.forBrowser(r) {
+		k.otherwise(w, r)
+		return
+	}
 	k.refuse(w, r, http.StatusNotFound, "there is nothing at this path")
 }
 

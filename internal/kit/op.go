@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/http"
 	"reflect"
 	"strings"
 
@@ -47,6 +46,8 @@ type Op struct {
 	Org        OrgFrom
 	// ForbidUnknownOrg answers an enterprise credential on an unknown organization with 403 instead of 404 (§19.1, audit logs).
 	ForbidUnknownOrg bool
+	// OfDeleted has it answer for a deleted organization too, whose usage and audit entries stay.
+	OfDeleted bool
 
 	// Creates takes an Idempotency-Key. ShowsSecret says that the answer shows a secret once: it is not kept, and a replay is 409.
 	Creates     bool
@@ -184,26 +185,6 @@ func (o *operation) adopt(h *huma.Operation) {
 	}
 }
 
-// OperationOf gives the operation of a path and a method, nil without one.
-func OperationOf(item *huma.PathItem, method string) *huma.Operation {
-	if item == nil {
-		return nil
-	}
-	switch method {
-	case http.MethodGet:
-		return item.Get
-	case http.MethodPost:
-		return item.Post
-	case http.MethodPut:
-		return item.Put
-	case http.MethodPatch:
-		return item.Patch
-	case http.MethodDelete:
-		return item.Delete
-	}
-	return nil
-}
-
 // names is the x-permission of the document.
 func (o *operation) names() []string {
 	if o.decl.AnyPrincipal {
@@ -267,6 +248,9 @@ func (o *operation) before(c *call) error {
 
 func (o *operation) mustExist(c *call, kind fault.Kind) error {
 	exists := o.api.kit.o.OrgExists
+	if o.decl.OfDeleted {
+		exists = o.api.kit.o.OrgKnown
+	}
 	if exists == nil || c.org == "" {
 		return nil
 	}

@@ -65,10 +65,6 @@ func (k *Kit) finish(c *call, query string) {
 		}
 	}
 	took := k.o.Clock.Since(c.begun)
-	route := ""
-	if c.op != nil {
-		route = c.op.path
-	}
 	if level := c.logLevel(); k.lines.Enabled(c, level) {
 		if query != "" && c.query == "" {
 			query = "***"
@@ -81,7 +77,7 @@ func (k *Kit) finish(c *call, query string) {
 			slog.String("remote", addrText(c.remote)), slog.String("principal", c.subject.ID), slog.String("org_id", c.org))
 	}
 	if k.o.OnDone != nil {
-		k.o.OnDone(Done{Method: c.req.Method, Route: route, Status: c.w.status, Took: took, Stream: c.stream})
+		k.o.OnDone(Done{Method: c.req.Method, Route: c.route(), Status: c.w.status, Took: took, Stream: c.stream})
 	}
 	if p != nil {
 		panic(http.ErrAbortHandler) // the answer was begun: only a broken connection tells the client

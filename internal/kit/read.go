@@ -122,11 +122,12 @@ func (in *input) readJSON(contentType string, v reflect.Value, q *inquiry) int {
 		q.found.Errors = append(q.found.Errors, &huma.ErrorDetail{Location: "body", Message: "unknown content type"})
 		return http.StatusUnsupportedMediaType
 	}
-	var parsed any
-	if err := unmarshal(text, &parsed); err != nil {
+	parsed, err := parse(text)
+	if err != nil {
 		q.found.Errors = append(q.found.Errors, &huma.ErrorDetail{Location: "body", Message: err.Error()})
 		return http.StatusBadRequest
 	}
+	changed := dropLookalikes(q.schemas, in.schema, parsed)
 	before := len(q.found.Errors)
 	q.path.Reset()
 	q.path.Push("body")
@@ -134,7 +135,7 @@ func (in *input) readJSON(contentType string, v reflect.Value, q *inquiry) int {
 	if len(q.found.Errors) > before {
 		return http.StatusUnprocessableEntity
 	}
-	if err := unmarshal(text, v.FieldByIndex(in.body).Addr().Interface()); err != nil {
+	if err := decode(text, parsed, changed, v.FieldByIndex(in.body).Addr().Interface()); err != nil {
 		q.found.Errors = append(q.found.Errors, &huma.ErrorDetail{Location: "body", Message: err.Error()})
 	}
 	return 0

@@ -77,6 +77,27 @@ func TestWithoutTheEarlyCheckTheUseCaseRefusesAlike(t *testing.T) {
 	require.Equal(t, 2, late.made, "the use case was reached and refused itself")
 }
 
+// encoding/json would take Title for title, and refuse 2e0 for the integer that it is.
+func TestABodyIsReadAsItsSchemaSays(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	a := h.do(t, "POST", sessionsA, "a", `{"Title":"x"}`)
+	require.Equal(t, 422, a.Status, "an unknown member is ignored, so title is missing")
+	for body, want := range map[string]string{
+		`{"title":"x","MACRO":"!a"}`:                                      `null`,
+		`{"title":"x","macro":"!a","Macro":5,"MACRO":"!b"}`:               `"!a"`,
+		`{"title":"x","macro":"!a","env":[{"Key":"K","key":3,"KEY":""}]}`: `"!a"`,
+		`{"title":"x","macro":"!a","count":2.0,"cap":20e-1}`:              `"!a"`,
+	} {
+		a := h.do(t, "POST", sessionsA, "a", body)
+		require.Equal(t, 200, a.Status, "%s: %s", body, a.Body)
+		got, err := json.Marshal(a.JSON(t)["macro"])
+		require.NoError(t, err)
+		require.Equal(t, want, string(got), body)
+	}
+	require.EqualValues(t, 2, h.count)
+}
+
 func TestAWrongBodyNamesTheField(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

@@ -38,6 +38,7 @@ type Stream struct {
 	LastID string
 
 	c         *call
+	kit       *Kit
 	rc        *http.ResponseController
 	buf       bytes.Buffer
 	lastWrite time.Time
@@ -150,14 +151,16 @@ func withContent(rs map[string]*huma.Response, content map[string]*huma.MediaTyp
 
 func streaming(ctx context.Context, f StreamFunc) *huma.StreamResponse {
 	c := callOf(ctx)
-	return &huma.StreamResponse{Body: func(huma.Context) {
-		h := c.w.Header()
-		h.Set("Content-Type", eventStream)
-		h.Set("X-Accel-Buffering", "no")
-		st := &Stream{c: c, rc: http.NewResponseController(&c.w), LastID: c.req.Header.Get("Last-Event-ID")}
-		c.w.WriteHeader(http.StatusOK)
-		c.tail = func() { st.run(f) }
-	}}
+	return &huma.StreamResponse{Body: func(huma.Context) { beginStream(c.op.api.kit, c, f) }}
+}
+
+func beginStream(k *Kit, c *call, f StreamFunc) {
+	h := c.w.Header()
+	h.Set("Content-Type", eventStream)
+	h.Set("X-Accel-Buffering", "no")
+	st := &Stream{c: c, kit: k, rc: http.NewResponseController(&c.w), LastID: c.req.Header.Get("Last-Event-ID")}
+	c.w.WriteHeader(http.StatusOK)
+	c.tail = func() { st.run(f) }
 }
 
 func (st *Stream) run(f StreamFunc) {
@@ -167,7 +170,7 @@ func (st *Stream) run(f StreamFunc) {
 	}
 	_ = st.rc.SetWriteDeadline(time.Time{}) // the connection may serve another request
 	if err != nil && !errors.Is(err, ErrStreamOver) && st.c.Err() == nil {
-		st.c.op.api.kit.log.ErrorContext(st.c, "stream ended", "error", err)
+		st.kit.log.ErrorContext(st.c, "stream ended", "error", err)
 	}
 }
 
@@ -236,7 +239,7 @@ const recheckEvery = time.Second
 // Wait returns when wake fires, when most has passed, or with ErrStreamOver. It keeps a silent connection alive with comments, and
 // asks again at each wake and each second whether the subject may still read.
 func (st *Stream) Wait(wake <-chan struct{}, most time.Duration) error {
-	k := st.c.op.api.kit
+	k := st.kit
 	until := st.live.Now().Add(most)
 	timer := time.NewTimer(st.quiet(k.o.KeepAlive, most))
 	defer timer.Stop()
@@ -275,6 +278,14 @@ func (st *Stream) quiet(keepAlive, left time.Duration) time.Duration {
 // recheck asks whether the credential still stands and still may: a revoked key ends its streams.
 func (st *Stream) recheck() error {
 	c := st.c
+	if c.again != nil {
+		s, err := c.again()
+		if err != nil {
+			return ErrStreamOver
+		}
+		c.subject = s
+		return nil
+	}
 	if c.op.public {
 		return nil
 	}
