@@ -5,6 +5,7 @@ type Action string
 
 // The actions that Gantry writes so far, of the contract.
 const (
+	Login                   Action = "login"
 	CreateOrg               Action = "create_org"
 	UpdateOrg               Action = "update_org"
 	DeleteOrg               Action = "delete_org"
@@ -88,4 +89,6 @@ const (
 	UpdateSchedule     Action = "update_schedule"
 	DeleteSchedule     Action = "delete_schedule"
 	RotateKeeper       Action = "rotate_keeper"
+	// PurgeOrg is the end of a deleted organization's data.
+	PurgeOrg Action = "purge_org"
 )

@@ -56,7 +56,7 @@ var ownActions = []Action{
 	CreateWorkerKey, RevokeWorkerKey, EnableIndexing, AddRepository, RemoveRepository, AddAgent, UpdateAgent, RemoveAgent, CreateOutpost,
 	DeleteOutpost, DrainHypervisor, RegisterIdpGroup, UnregisterIdpGroup, SyncIdpGroups,
 	CreateSchedule, UpdateSchedule, DeleteSchedule, RotateKeeper, ReleaseSecrets, GenerateInsights, CreateGitConnection, UpdateGitConnection,
-	DeleteGitConnection, ArchiveSession, UnarchiveSession, TagSession,
+	DeleteGitConnection, ArchiveSession, UnarchiveSession, TagSession, PurgeOrg,
 }
 
 var known = func() map[Action]bool {

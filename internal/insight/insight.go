@@ -140,7 +140,7 @@ func (a *Analysis) issue(label, text, impact string) string {
 	return id
 }
 
-func (a *Analysis) todo(kind, text, issueID string) {
+func (a *Analysis) advise(kind, text, issueID string) {
 	for _, i := range a.ActionItems {
 		if i.Text == text {
 			return

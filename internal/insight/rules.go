@@ -109,7 +109,7 @@ func (r *rules) failure(f *failure) {
 		impact = "A later run succeeded; the time until then was lost."
 	}
 	f.issueID = r.issue(k.label, text, impact)
-	r.todo(k.item, fmt.Sprintf(k.advice, f.title), f.issueID)
+	r.advise(k.item, fmt.Sprintf(k.advice, f.title), f.issueID)
 }
 
 // failureKind is a class of failed commands: what shows it, and what to do.
@@ -249,26 +249,26 @@ func (r *rules) trouble(s *step) {
 	switch {
 	case s.typ == session.EventLimit:
 		id := r.issue("limit", "The ACU limit of the "+s.status+" stopped the session.", "The work was interrupted until somebody wrote again or raised the limit.")
-		r.todo(OtherItem, "Give the task a higher ACU limit, or split it into smaller ones.", id)
+		r.advise(OtherItem, "Give the task a higher ACU limit, or split it into smaller ones.", id)
 		r.happened("red", "ACU limit reached", "The limit of the "+s.status+" was used up.", id)
 	case s.typ == session.EventLeaseLost:
 		id := r.issue("worker_lost", "The machine that worked on the session fell silent.", "Another one had to take over; a running command was broken off.")
-		r.todo(MachineSetup, "Look at why the machine fell silent: memory, network or a restart.", id)
+		r.advise(MachineSetup, "Look at why the machine fell silent: memory, network or a restart.", id)
 		r.happened("red", "Worker lost", "The session was queued again.", id)
 	case s.typ == wire.EventSetup && s.status == "failed":
 		id := r.issue("setup", "Setting up failed at "+orElse(s.url, "an unknown step")+": "+clip(s.text, 500), "The agent could not begin.")
-		r.todo(MachineSetup, "Mend what setting up needs: "+orElse(s.url, "see the issue")+".", id)
+		r.advise(MachineSetup, "Mend what setting up needs: "+orElse(s.url, "see the issue")+".", id)
 		r.happened("red", "Setup failed", s.text, id)
 	case s.typ == wire.EventAgent && (s.status == "exited" || s.status == "silent" || s.status == "restarted") && s.text != "":
 		id := r.issue("agent", "The agent's process: "+s.status+". "+clip(s.text, 500), "Its turn was broken off.")
 		r.happened("red", "The agent "+s.status, s.text, id)
 	case s.typ == wire.EventPermission && s.status == "denied":
 		id := r.issue("denied", "A request for permission was denied: "+clip(s.text, 300), "The agent had to find another way.")
-		r.todo(PromptImprovement, "Say in the prompt what the agent may not do, so that it doesn't try.", id)
+		r.advise(PromptImprovement, "Say in the prompt what the agent may not do, so that it doesn't try.", id)
 		r.happened("yellow", "Permission denied", s.text, id)
 	case s.typ == wire.EventStructuredOutput && s.text != "":
 		id := r.issue("structured_output", "The offered structured output was refused: "+clip(s.text, 500), "It had to be made again.")
-		r.todo(PromptImprovement, "Describe the structured output in the prompt, with an example.", id)
+		r.advise(PromptImprovement, "Describe the structured output in the prompt, with an example.", id)
 		r.happened("yellow", "Structured output refused", s.text, id)
 	case s.typ == wire.EventLog && s.status == "error":
 		id := r.issue("error", orElse(clip(s.text, 500), "An error without words."), "See the timeline.")
@@ -286,10 +286,10 @@ func (r *rules) corrected() {
 	for _, c := range r.t.corrections {
 		id := r.issue("correction", "The user had to correct the work: "+clip(c.text, 500), "Part of the work was done twice.")
 		r.corrections = append(r.corrections, id)
-		r.todo(PromptImprovement, "Say it at the start: "+oneLine(c.text), id)
+		r.advise(PromptImprovement, "Say it at the start: "+oneLine(c.text), id)
 	}
 	if len(r.t.corrections) > 1 {
-		r.todo(Knowledge, "Write down in a knowledge note what the user had to correct more than once.", "")
+		r.advise(Knowledge, "Write down in a knowledge note what the user had to correct more than once.", "")
 	}
 }
 

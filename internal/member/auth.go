@@ -77,8 +77,11 @@ func (a *Authenticator) Authenticate(ctx context.Context, bearer string, remote 
 
 // identify gives the subject of a well-formed key of any sort.
 func (a *Authenticator) identify(ctx context.Context, bearer string, remote netip.Addr) (access.Subject, error) {
-	worker := strings.HasPrefix(bearer, id.KeyWorker)
-	hash := sha256.Sum256([]byte(bearer))
+	return a.identifyHash(ctx, sha256.Sum256([]byte(bearer)), strings.HasPrefix(bearer, id.KeyWorker), remote)
+}
+
+// identifyHash is identify for a key of which only the hash is known.
+func (a *Authenticator) identifyHash(ctx context.Context, hash keyHash, worker bool, remote netip.Addr) (access.Subject, error) {
 	if err := a.fresh(ctx); err != nil {
 		return access.Subject{}, err
 	}

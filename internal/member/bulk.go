@@ -113,6 +113,9 @@ func (s *Service) bulkPersonTx(ctx context.Context, tx *db.Tx, sub access.Subjec
 	if err := upsertAssignment(ctx, tx, p.UserID, kindPerson, p.OrgID, p.RoleID, at); err != nil {
 		return err
 	}
+	if err := s.endLostTx(ctx, tx, sub, at, keysOfPerson(p.UserID)); err != nil {
+		return err
+	}
 	if err := s.changedTx(ctx, tx, changePrincipal, p.UserID); err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // Rules for groups of the identity provider, from contract/behaviour.md §2.4, §2.5, §12 and §19.3:
-//   - Only registered groups count. A name is what the provider sends: any text of up to 256 characters, compared exactly.
+//   - Only registered groups count. A name is what the provider sends: a line of text of up to 256 characters, compared exactly.
 //   - A group holds at most one role in the enterprise and one in each organization; everybody in it holds them too.
 //   - A group without any role gets its first one in the enterprise.
 //   - A group that holds roles or has members stays registered.

@@ -57,7 +57,7 @@ func TestGroupsAreRegisteredOnce(t *testing.T) {
 		require.Equal(t, []string{"new", "staff"}, namesOf(got), "known names are answered like new ones")
 		require.Equal(t, slices.Repeat([]audit.Action{audit.RegisterIdpGroup}, len(strange)+1), h.actions(t, "")[before:])
 
-		for _, bad := range [][]string{nil, {}, slices.Repeat([]string{"x"}, 101), {"x", ""}, {strings.Repeat("x", 257)}, {"\xff"}} {
+		for _, bad := range [][]string{nil, {}, slices.Repeat([]string{"x"}, 101), {"x", ""}, {strings.Repeat("x", 257)}, {"\xff"}, {"a\nb"}, {"   "}} {
 			_, err := h.RegisterGroups(ctx, h.admin, bad)
 			requireKind(t, err, fault.Invalid)
 			require.Equal(t, "idp_group_names", fault.As(err).Fields[0].Loc[1])

@@ -14,7 +14,9 @@ package member
 import (
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"gantry/internal/access"
@@ -61,6 +63,7 @@ type APIKey struct {
 	ExpiresAt   time.Time
 	RevokedAt   time.Time
 	LastUsedAt  time.Time
+	Form        access.KeyForm
 	Active      bool
 }
 
@@ -134,7 +137,16 @@ func checkName(field, name string) error {
 	if n := utf8.RuneCountInString(name); n < 1 || n > MaxName || !utf8.ValidString(name) {
 		return fault.InvalidField(field, "must have 1 to %d characters", MaxName)
 	}
+	if !Shows(name) {
+		return fault.InvalidField(field, "must not be blank, nor hold control characters")
+	}
 	return nil
+}
+
+// Shows reports whether a name can be told from others where it is shown: it isn't blank, and holds no line breaks or other control
+// characters.
+func Shows(name string) bool {
+	return strings.TrimSpace(name) != "" && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
 // ListParams choose service users: of one organization (its own, and others with a role there) or with OrgID "" all.

@@ -19,10 +19,12 @@ import (
 // Rules for the keys of the older API versions, from contract/legacy.md §4:
 //   - An `apk_` key belongs to an organization. A service user of its own stands behind it, an admin of that organization, which ends
 //     with it: v1 knows no roles, the organization is the scope.
-//   - An `apk_user_` key belongs to a person in one organization and can what that person can there. It ends when they lose their
-//     access to the organization.
+//   - An `apk_user_` key belongs to a person in one organization and can what that person can there. It ends for good when they lose
+//     their access to the organization (lost.go).
 //   - v1 takes both, and a `cog_` key unless the operator is strict. v2 takes an enterprise admin's personal key, and such a `cog_` key.
 //     Nothing newer takes either.
+//   - v1's audit log and consumption are the enterprise's: there a person's key counts for what its person may in the enterprise (package
+//     kit unbinds it), so that an enterprise admin reads them also where the operator is strict.
 
 // OlderKey is a key of the older API versions. UserID and Email are empty for an organization's.
 type OlderKey struct {
@@ -32,6 +34,8 @@ type OlderKey struct {
 	UserID    string
 	Email     string
 	CreatedAt time.Time
+	// LastUsedAt is zero for never.
+	LastUsedAt time.Time
 }
 
 // Service reports whether it is an organization's key rather than a person's.
@@ -79,10 +83,10 @@ func (s *Service) CreatePersonalKey(ctx context.Context, sub access.Subject, use
 		if err := holdOrgTx(ctx, tx, orgID); err != nil {
 			return err
 		}
-		person, err := readPerson(ctx, tx, userID)
-		if errors.Is(err, db.ErrNone) {
-			return errNoUser
+		if err := holdWaysTx(ctx, tx, userID); err != nil {
+			return err
 		}
+		person, err := readPerson(ctx, tx, userID)
 		if err != nil {
 			return err
 		}

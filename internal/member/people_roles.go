@@ -32,6 +32,32 @@ func (s *Service) AssignPersonRole(ctx context.Context, sub access.Subject, p Pe
 	})
 }
 
+// OrgFoundedTx makes the person who makes an organization its admin; another principal belongs to none. org calls it in the transaction
+// that makes the organization.
+func (s *Service) OrgFoundedTx(ctx context.Context, tx *db.Tx, sub access.Subject, orgID string, at int64) error {
+	if sub.Kind != access.Person {
+		return nil
+	}
+	if err := access.Require(sub, access.ManageAccountMembership, ""); err != nil {
+		return err
+	}
+	u, err := lockPerson(ctx, tx, sub.ID)
+	if err != nil {
+		return orNoUser(err)
+	}
+	role, err := s.giveableTx(ctx, tx, sub, access.RoleOrgAdmin, scopeOf(orgID), orgID)
+	if err != nil {
+		return err
+	}
+	if err := insertAssignment(ctx, tx, u.ID, kindPerson, orgID, role.ID, at); err != nil {
+		return err
+	}
+	if err := recordPersonTx(ctx, tx, sub, at, audit.AddMember, orgID, u, &role); err != nil {
+		return err
+	}
+	return s.changedTx(ctx, tx, changePrincipal, u.ID)
+}
+
 // ChangePersonRole replaces the direct role that a member holds in an organization, and without one answers 404. In the enterprise, to
 // which every member belongs, it gives the role to who has none.
 func (s *Service) ChangePersonRole(ctx context.Context, sub access.Subject, p PersonRoleParams) (Person, error) {
@@ -56,7 +82,7 @@ func (s *Service) changePersonRole(ctx context.Context, sub access.Subject, p Pe
 	if p.RoleID == "" {
 		return Person{}, fault.InvalidField("role_id", "must not be empty")
 	}
-	return s.withPerson(ctx, p.OrgID, p.UserID, func(ctx context.Context, tx *db.Tx, u Person, at int64) error {
+	return s.withPerson(ctx, sub, p.OrgID, p.UserID, func(ctx context.Context, tx *db.Tx, u Person, at int64) error {
 		role, err := s.giveableTx(ctx, tx, sub, p.RoleID, scopeOf(p.OrgID), p.OrgID)
 		if err != nil {
 			return err
@@ -76,7 +102,7 @@ func (s *Service) RemovePersonRole(ctx context.Context, sub access.Subject, orgI
 	if orgID == "" {
 		return Person{}, fault.New(fault.Conflict, "an enterprise role goes only with the membership itself")
 	}
-	return s.withPerson(ctx, orgID, userID, func(ctx context.Context, tx *db.Tx, u Person, at int64) error {
+	return s.withPerson(ctx, sub, orgID, userID, func(ctx context.Context, tx *db.Tx, u Person, at int64) error {
 		n, err := deleteAssignment(ctx, tx, userID, orgID)
 		if err != nil {
 			return err
@@ -89,7 +115,9 @@ func (s *Service) RemovePersonRole(ctx context.Context, sub access.Subject, orgI
 }
 
 // withPerson runs a change of a member's direct roles in a transaction and gives the member as they are then.
-func (s *Service) withPerson(ctx context.Context, orgID, userID string, change func(context.Context, *db.Tx, Person, int64) error) (Person, error) {
+func (s *Service) withPerson(ctx context.Context, sub access.Subject, orgID, userID string,
+	change func(context.Context, *db.Tx, Person, int64) error,
+) (Person, error) {
 	var out []Person
 	err := s.db.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		if err := holdOrgTx(ctx, tx, orgID); err != nil {
@@ -99,7 +127,11 @@ func (s *Service) withPerson(ctx context.Context, orgID, userID string, change f
 		if err != nil {
 			return orNoUser(err)
 		}
-		if err := change(ctx, tx, u, s.db.Clock().Millis()); err != nil {
+		at := s.db.Clock().Millis()
+		if err := change(ctx, tx, u, at); err != nil {
+			return err
+		}
+		if err := s.endLostTx(ctx, tx, sub, at, keysOfPerson(userID)); err != nil {
 			return err
 		}
 		if err := s.changedTx(ctx, tx, changePrincipal, userID); err != nil {
@@ -137,6 +169,9 @@ func (s *Service) RemovePerson(ctx context.Context, sub access.Subject, userID s
 
 // endPersonTx takes along what a member had. Every organization that loses them has an audit entry of its own.
 func (s *Service) endPersonTx(ctx context.Context, tx *db.Tx, sub access.Subject, u Person, at int64) error {
+	if err := s.endLostTx(ctx, tx, sub, at, keysOfPerson(u.ID)); err != nil {
+		return err
+	}
 	if err := revokeAllKeys(ctx, tx, u.ID, at); err != nil {
 		return err
 	}

@@ -134,6 +134,9 @@ func (s *Service) UpdateRole(ctx context.Context, sub access.Subject, p UpdateRo
 		if _, err := upsertRole(ctx, tx, r, at); err != nil {
 			return err
 		}
+		if err := s.endLostTx(ctx, tx, sub, at, keysOfRole(r.ID)); err != nil {
+			return err
+		}
 		if err := s.changedTx(ctx, tx, changeAll, ""); err != nil {
 			return err
 		}

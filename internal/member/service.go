@@ -194,7 +194,8 @@ func (s *Service) Delete(ctx context.Context, sub access.Subject, serviceUserID 
 	return u, err
 }
 
-// OrgDeletedTx ends what an organization's end takes along: its service users with their keys, and every role in it. org calls
+// OrgDeletedTx ends what an organization's end takes along: its service users with their keys, people's keys of the older versions that
+// were made in it, and every role in it. org calls
 // it in the transaction that deletes the organization.
 func (s *Service) OrgDeletedTx(ctx context.Context, tx *db.Tx, sub access.Subject, orgID string, at int64) error {
 	gone, err := serviceUsersOf(ctx, tx, orgID)
@@ -208,6 +209,13 @@ func (s *Service) OrgDeletedTx(ctx context.Context, tx *db.Tx, sub access.Subjec
 		}); err != nil {
 			return err
 		}
+	}
+	keys, err := personalKeys(ctx, tx, keysOfOrg(orgID))
+	if err != nil {
+		return err
+	}
+	if err := s.endPersonalTx(ctx, tx, sub, at, keys); err != nil {
+		return err
 	}
 	if err := endOrg(ctx, tx, orgID, at); err != nil {
 		return err

@@ -177,7 +177,7 @@ func (s *Service) changeGroupRole(ctx context.Context, sub access.Subject, p Gro
 	if p.RoleID == "" {
 		return Group{}, fault.InvalidField("role_id", "must not be empty")
 	}
-	return s.withGroup(ctx, p.OrgID, p.Group, func(ctx context.Context, tx *db.Tx, g Group, at int64) error {
+	return s.withGroup(ctx, sub, p.OrgID, p.Group, func(ctx context.Context, tx *db.Tx, g Group, at int64) error {
 		role, err := s.giveableTx(ctx, tx, sub, p.RoleID, scopeOf(p.OrgID), p.OrgID)
 		if err != nil {
 			return err
@@ -194,7 +194,7 @@ func (s *Service) RemoveGroupRole(ctx context.Context, sub access.Subject, orgID
 	if err := access.Require(sub, access.ManageAccountMembership, ""); err != nil {
 		return Group{}, err
 	}
-	return s.withGroup(ctx, orgID, name, func(ctx context.Context, tx *db.Tx, g Group, at int64) error {
+	return s.withGroup(ctx, sub, orgID, name, func(ctx context.Context, tx *db.Tx, g Group, at int64) error {
 		n, err := deleteGroupRole(ctx, tx, orgID, name)
 		if err != nil {
 			return err
@@ -208,7 +208,9 @@ func (s *Service) RemoveGroupRole(ctx context.Context, sub access.Subject, orgID
 
 // withGroup runs a change of a group's roles in a transaction and gives the group as it is then. Everybody in it is concerned, so every
 // process forgets all subjects.
-func (s *Service) withGroup(ctx context.Context, orgID, name string, change func(context.Context, *db.Tx, Group, int64) error) (Group, error) {
+func (s *Service) withGroup(ctx context.Context, sub access.Subject, orgID, name string,
+	change func(context.Context, *db.Tx, Group, int64) error,
+) (Group, error) {
 	var g Group
 	err := s.db.Write(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
 		if err := holdOrgTx(ctx, tx, orgID); err != nil {
@@ -220,7 +222,11 @@ func (s *Service) withGroup(ctx context.Context, orgID, name string, change func
 		if g, err = readGroup(ctx, tx, name); err != nil {
 			return err
 		}
-		if err := change(ctx, tx, g, s.db.Clock().Millis()); err != nil {
+		at := s.db.Clock().Millis()
+		if err := change(ctx, tx, g, at); err != nil {
+			return err
+		}
+		if err := s.endLostTx(ctx, tx, sub, at, keysOfGroup(name)); err != nil {
 			return err
 		}
 		if err := s.changedTx(ctx, tx, changeAll, ""); err != nil {

@@ -11,13 +11,13 @@ import (
 	"gantry/internal/platform/secret"
 )
 
-const keyColumns = `api_key_id, name, principal_id, created_at, expires_at, revoked_at, last_used_at`
+const keyColumns = `api_key_id, name, principal_id, created_at, expires_at, revoked_at, last_used_at, form`
 
 func scanKey(s db.Scanner) (APIKey, error) {
 	var k APIKey
 	var created int64
 	var expires, revoked, used sql.NullInt64
-	err := s.Scan(&k.ID, &k.Name, &k.PrincipalID, &created, &expires, &revoked, &used)
+	err := s.Scan(&k.ID, &k.Name, &k.PrincipalID, &created, &expires, &revoked, &used, &k.Form)
 	k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsedAt = db.Time(created), db.NullTime(expires), db.NullTime(revoked), db.NullTime(used)
 	return k, err
 }

@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"database/sql"
 
 	"gantry/internal/access"
 	"gantry/internal/platform/db"
@@ -16,8 +17,9 @@ func markOlder(ctx context.Context, tx *db.Tx, keyID string, form access.KeyForm
 func scanOlder(s db.Scanner) (OlderKey, error) {
 	var k OlderKey
 	var created int64
-	err := s.Scan(&k.ID, &k.OrgID, &k.OrgName, &k.UserID, &k.Email, &created)
-	k.CreatedAt = db.Time(created)
+	var used sql.NullInt64
+	err := s.Scan(&k.ID, &k.OrgID, &k.OrgName, &k.UserID, &k.Email, &created, &used)
+	k.CreatedAt, k.LastUsedAt = db.Time(created), db.NullTime(used)
 	return k, err
 }
 
@@ -44,7 +46,7 @@ func listOlder(ctx context.Context, q db.Querier, orgID string, r page.Request) 
 	}
 	where := w.SQL()
 	limit := w.Limit(r.Limit(), r.Skip)
-	rows, err := db.All(ctx, q, scanOlder, `SELECT k.api_key_id, k.org_id, o.name, COALESCE(u.user_id, ''), COALESCE(u.email, ''), k.created_at`+
+	rows, err := db.All(ctx, q, scanOlder, `SELECT k.api_key_id, k.org_id, o.name, COALESCE(u.user_id, ''), COALESCE(u.email, ''), k.created_at, k.last_used_at`+
 		from+where+` ORDER BY k.created_at, k.api_key_id`+limit, w.Args()...)
 	return rows, total, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
@@ -57,6 +58,9 @@ func (s *Service) SyncGroupsTx(ctx context.Context, tx *db.Tx, sub access.Subjec
 	if len(joined)+len(left) == 0 {
 		return nil
 	}
+	if err := s.endLostTx(ctx, tx, sub, at, keysOfPerson(userID)); err != nil {
+		return err
+	}
 	if err := s.changedTx(ctx, tx, changePrincipal, userID); err != nil {
 		return err
 	}
@@ -67,5 +71,5 @@ func (s *Service) SyncGroupsTx(ctx context.Context, tx *db.Tx, sub access.Subjec
 
 // unlikely says that a name can't be registered, so that nobody asks the database for what it may be unable to read.
 func unlikely(name string) bool {
-	return checkName("", name) != nil || strings.ContainsRune(name, 0)
+	return name == "" || utf8.RuneCountInString(name) > MaxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0)
 }

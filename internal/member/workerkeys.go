@@ -64,8 +64,8 @@ func (s *Service) ListWorkerKeys(ctx context.Context, sub access.Subject, r page
 	return page.Cut(rows, r, func(k WorkerKey) page.Position { return page.Position{k.ID} }), nil
 }
 
-// RevokeWorkerKey ends a worker's key at once. One that was revoked before answers 409. Claims that its workers hold live on
-// until their lease: they have tokens of their own.
+// RevokeWorkerKey ends a worker's key at once, and with it the claims that were made with it: their tokens are good no more, and the
+// session room, which hears of it, queues their sessions again. One that was revoked before answers 409.
 func (s *Service) RevokeWorkerKey(ctx context.Context, sub access.Subject, keyID string) (WorkerKey, error) {
 	if err := access.Require(sub, access.ManageOutpostsOrchestrator, ""); err != nil {
 		return WorkerKey{}, err

@@ -11,6 +11,7 @@ import (
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
+	"gantry/internal/member"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 )
@@ -50,6 +51,9 @@ func checkGroups(groups map[string]Group) error {
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
 		if n := utf8.RuneCountInString(name); n < 1 || n > maxGroupName || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
 			return groupFault(nil, "a group's name must have 1 to %d characters", maxGroupName)
+		}
+		if !member.Shows(name) {
+			return groupFault(nil, "a group's name must not be blank, nor hold control characters")
 		}
 		g := groups[name]
 		if l := g.MaxCycleACUs; l != nil && (*l < 0 || *l > maxLimit) {

@@ -80,6 +80,8 @@ func TestGroupsThatCannotBeAreRefusedByName(t *testing.T) {
 			"huge limit":     {map[string]org.Group{"x": {MaxCycleACUs: new(int64(1 << 60))}}, []string{"body", "groups", "x", "max_cycle_acus"}},
 			"no name":        {map[string]org.Group{"": {}}, []string{"body", "groups"}},
 			"long name":      {map[string]org.Group{strings.Repeat("x", 257): {}}, []string{"body", "groups"}},
+			"blank name":     {map[string]org.Group{"  ": {}}, []string{"body", "groups"}},
+			"line break":     {map[string]org.Group{"a\nb": {}}, []string{"body", "groups"}},
 			"NUL in name":    {map[string]org.Group{"a\x00": {}}, []string{"body", "groups"}},
 		} {
 			_, err := s.ReplaceGroups(ctx, boss, bad.groups)

@@ -3,7 +3,8 @@
 // Rules, from contract/v3-rules.md and contract/behaviour.md §3.17, §19.13:
 //   - Names are not unique.
 //   - A limit of 0 blocks, none means unlimited. A missing session limit takes the server's default on create; null clears.
-//   - A deleted organization stays as a row, so that old entries keep their meaning; its service users and keys die with it.
+//   - A deleted organization stays as a row, so that old entries keep their meaning; its service users and keys die with it. What else
+//     becomes of it: see purge.go.
 //   - The limit of a cycle is one thing with two doors: max_cycle_acu_limit of the organization, and the cloud agent's cap of billing.
 //     Groups of organizations (groups.go) share a limit besides.
 //   - Tags that an organization allows its sessions, and its default tag: see tags.go.
@@ -65,6 +66,8 @@ type CreateParams struct {
 	Name         string
 	SessionLimit LimitChange
 	CycleLimit   LimitChange
+	// Join makes the person who creates the organization its admin; for another principal it changes nothing.
+	Join bool
 }
 
 // UpdateParams change an organization. A nil Name keeps it.
@@ -79,6 +82,9 @@ func checkFields(name *string, session, cycle LimitChange) error {
 	if name != nil {
 		if n := utf8.RuneCountInString(*name); n < 1 || n > MaxName || !utf8.ValidString(*name) {
 			return fault.InvalidField("name", "must have 1 to %d characters", MaxName)
+		}
+		if !member.Shows(*name) {
+			return fault.InvalidField("name", "must not be blank, nor hold control characters")
 		}
 	}
 	if err := session.Validate("max_session_acu_limit"); err != nil {
@@ -95,6 +101,8 @@ type Options struct {
 	SessionLimit *int64
 	// RequiredTags has sessions keep to the tags that their organization allows (contract/behaviour.md §3.13).
 	RequiredTags bool
+	// PurgeAfter is how long the data of a deleted organization is kept; DefaultPurgeAfter when zero. Its secrets aren't.
+	PurgeAfter time.Duration
 }
 
 // Service holds the use cases.
@@ -103,9 +111,13 @@ type Service struct {
 	members *member.Service
 	o       Options
 	alive   alive
+	remains []Remains
 }
 
 // New makes the service.
 func New(d *db.DB, members *member.Service, o Options) *Service {
+	if o.PurgeAfter == 0 {
+		o.PurgeAfter = DefaultPurgeAfter
+	}
 	return &Service{db: d, members: members, o: o}
 }

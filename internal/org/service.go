@@ -7,6 +7,7 @@ import (
 	"gantry/internal/access"
 	"gantry/internal/audit"
 	"gantry/internal/platform/db"
+	"gantry/internal/platform/fault"
 	"gantry/internal/platform/id"
 	"gantry/internal/platform/page"
 )
@@ -27,7 +28,13 @@ func (s *Service) Create(ctx context.Context, sub access.Subject, p CreateParams
 		if err := insert(ctx, tx, o); err != nil {
 			return err
 		}
-		return audit.RecordTx(ctx, tx, sub, now.UnixMilli(), audit.Entry{Action: audit.CreateOrg, OrgID: o.ID, Data: o.facts()})
+		if err := audit.RecordTx(ctx, tx, sub, now.UnixMilli(), audit.Entry{Action: audit.CreateOrg, OrgID: o.ID, Data: o.facts()}); err != nil {
+			return err
+		}
+		if !p.Join {
+			return nil
+		}
+		return s.members.OrgFoundedTx(ctx, tx, sub, o.ID, now.UnixMilli())
 	})
 	return o, err
 }
@@ -114,11 +121,29 @@ func orNone(err error) error {
 // Delete ends an organization: its service users and keys die with it, at once; its sessions are ended by the session room, which
 // watches for deleted organizations.
 func (s *Service) Delete(ctx context.Context, sub access.Subject, orgID string) (Org, error) {
+	return s.end(ctx, sub, orgID, func(context.Context, *db.Tx) error { return nil })
+}
+
+// DeleteSecondary is Delete, but never of the enterprise's primary organization, the oldest one: v2 refuses to.
+func (s *Service) DeleteSecondary(ctx context.Context, sub access.Subject, orgID string) (Org, error) {
+	return s.end(ctx, sub, orgID, func(ctx context.Context, tx *db.Tx) error {
+		oldest, err := list(ctx, tx, page.Request{First: 1})
+		if err == nil && len(oldest) > 0 && oldest[0].ID == orgID {
+			return fault.New(fault.BadRequest, "the enterprise's primary organization can't be deleted")
+		}
+		return err
+	})
+}
+
+func (s *Service) end(ctx context.Context, sub access.Subject, orgID string, may func(context.Context, *db.Tx) error) (Org, error) {
 	if err := access.Require(sub, access.ManageOrganizations, ""); err != nil {
 		return Org{}, err
 	}
 	var o Org
 	err := s.db.Write(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
+		if err := may(ctx, tx); err != nil {
+			return err
+		}
 		if o, err = find(ctx, tx, orgID); err != nil {
 			return err
 		}
@@ -131,6 +156,9 @@ func (s *Service) Delete(ctx context.Context, sub access.Subject, orgID string) 
 			return err
 		}
 		if err := leaveGroup(ctx, tx, orgID); err != nil {
+			return err
+		}
+		if err := s.endRemainsTx(ctx, tx, orgID); err != nil {
 			return err
 		}
 		tx.AfterCommit(func() { s.alive.forget(orgID) })
@@ -157,10 +185,13 @@ func (s *Service) Exists(ctx context.Context, orgID string) (bool, error) {
 	return err == nil, err
 }
 
-// IsPrimary reports whether an organization is the enterprise's oldest one. It authorises nobody: v2 asks before it deletes one.
-func (s *Service) IsPrimary(ctx context.Context, orgID string) (bool, error) {
-	oldest, err := list(ctx, s.db.Reader(), page.Request{})
-	return err == nil && len(oldest) > 0 && oldest[0].ID == orgID, err
+// Known reports whether there is or ever was the organization. Like Exists it authorises nobody.
+func (s *Service) Known(ctx context.Context, orgID string) (bool, error) {
+	_, err := db.One(ctx, s.db.Reader(), db.Text, `SELECT org_id FROM organizations WHERE org_id = $1`, orgID)
+	if errors.Is(err, db.ErrNone) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Budget is what bounds the work of an organization: its own limits, and that of its group. Group is nil without one.

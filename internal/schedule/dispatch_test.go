@@ -279,6 +279,9 @@ func TestMailIsSentAsAskedForAndOnceADayOfFailures(t *testing.T) {
 		require.Contains(t, mails[0].Text, "http://gantry.test/sessions/")
 
 		h.limitCycle(new(int64(0)))
+		single := once(day(0).Add(8 * time.Hour))
+		single.Name, single.NotifyOn, single.RunAsUserID = "single", schedule.Failure, ada
+		h.make(single)
 		for n := range 6 {
 			h.at(day(0).Add(time.Duration(9+6*n) * time.Hour))
 		}
@@ -286,9 +289,11 @@ func TestMailIsSentAsAskedForAndOnceADayOfFailures(t *testing.T) {
 		for _, m := range h.mails()[1:] {
 			require.Equal(t, "ada@example.com", m.To)
 			subjects = append(subjects, m.Subject)
+			require.Equal(t, strings.HasSuffix(m.Subject, "single"), strings.Contains(m.Text, "switched off"), m.Text)
 		}
 		require.ElementsMatch(t, []string{
 			"Schedule failed: failing", "Schedule failed: failing", "Schedule failed: chatty", "Schedule failed: chatty",
+			"Schedule failed: single",
 		}, subjects, "the first failure and the one a day later")
 		require.EqualValues(t, 6, h.get(failing.ID).ConsecutiveFailures)
 		require.Contains(t, h.mails()[1].Text, "Failures in a row: 1")

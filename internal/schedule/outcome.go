@@ -102,9 +102,13 @@ func (s *Schedule) started(url string) mail.Message {
 }
 
 func (s *Schedule) failure(why string, row int64) mail.Message {
+	next := "It stays switched on. While it goes on failing there is one mail a day."
+	if s.Type == OneTime {
+		next = "It ran once and is switched off now. Give it another time to have it run again."
+	}
 	return mail.Message{
 		Subject: "Schedule failed: " + s.Name,
 		Text: fmt.Sprintf("The schedule %q failed.\n\n%s\n\nFailures in a row: %d\nSchedule: %s\n\n"+
-			"It stays switched on. While it goes on failing there is one mail a day.\n", s.Name, why, row, s.ID),
+			"%s\n", s.Name, why, row, s.ID, next),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"gantry/internal/access"
@@ -104,6 +105,11 @@ func (v *Service) check(ctx context.Context, who access.Subject, s, before *Sche
 	p.PlaybookID = ""
 	if err := v.Sessions.Check(ctx, p); err != nil {
 		return err
+	}
+	if s.TargetID == "" && (before == nil || !slices.Equal(before.Tags, s.Tags)) {
+		if err := v.Sessions.CheckTags(ctx, s.OrgID, s.Tags); err != nil {
+			return err
+		}
 	}
 	if s.PlaybookID != "" && (before == nil || before.PlaybookID != s.PlaybookID) {
 		given, err := v.Playbooks.Named(ctx, s.OrgID, "playbook_id", s.PlaybookID)

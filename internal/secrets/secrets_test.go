@@ -305,17 +305,33 @@ func TestPagesHoldEverySecretOnce(t *testing.T) {
 
 func TestTheSecretsOfADeletedOrganizationAreForgotten(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
-		for i, o := range []string{ours, theirs} {
-			h.exec(t, `INSERT INTO organizations (org_id, name, created_at, updated_at) VALUES ($1, 'x', $2, 1)`, o, i)
-			p := params("A", "1")
-			p.OrgID = o
-			h.add(t, p)
+		left := func() []string {
+			orgs, err := db.All(t.Context(), h.db.Reader(), db.Text, `SELECT org_id FROM secrets`)
+			require.NoError(t, err)
+			return orgs
 		}
-		require.NoError(t, h.Sweep(t.Context()))
-		h.exec(t, `UPDATE organizations SET deleted_at = 5 WHERE org_id = $1`, theirs)
-		require.NoError(t, h.Sweep(t.Context()))
-		left, err := db.All(t.Context(), h.db.Reader(), db.Text, `SELECT org_id FROM secrets`)
+		for _, how := range []func() error{
+			func() error {
+				return h.db.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error { return h.EndOrgTx(ctx, tx, theirs) })
+			},
+			func() error {
+				some, err := h.PurgeOrg(t.Context(), theirs)
+				require.True(t, some)
+				return err
+			},
+		} {
+			for _, o := range []string{ours, theirs} {
+				p := params(fmt.Sprint("A", h.time.Clock().Millis()), "1")
+				p.OrgID = o
+				h.add(t, p)
+			}
+			require.Contains(t, left(), theirs)
+			require.NoError(t, how())
+			require.NotContains(t, left(), theirs)
+			require.Contains(t, left(), ours)
+		}
+		some, err := h.PurgeOrg(t.Context(), theirs)
 		require.NoError(t, err)
-		require.Equal(t, []string{ours}, left)
+		require.False(t, some)
 	})
 }

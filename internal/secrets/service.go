@@ -146,10 +146,14 @@ func (s *Service) Open(ctx context.Context, orgID string, ids []string) ([]Given
 	return out, nil
 }
 
-// Sweep forgets the secrets of deleted organizations.
-func (s *Service) Sweep(ctx context.Context) error {
-	if some, err := orphaned(ctx, s.db.Reader()); err != nil || !some {
-		return err
-	}
-	return s.db.Write(ctx, removeOrphaned)
+// EndOrgTx takes an organization's secrets away in the transaction that deletes it.
+func (s *Service) EndOrgTx(ctx context.Context, tx *db.Tx, orgID string) error {
+	_, err := db.Exec(ctx, tx, removeOfOrg, orgID)
+	return err
+}
+
+// PurgeOrg takes away what a deleted organization has all the same: a secret that was made at the moment of its deletion, or one that an
+// older release left. It says whether there was any.
+func (s *Service) PurgeOrg(ctx context.Context, orgID string) (bool, error) {
+	return db.Clear(ctx, s.db, someOfOrg, removeOfOrg, orgID)
 }

@@ -3,7 +3,6 @@ package secrets
 import (
 	"context"
 	"database/sql"
-	"errors"
 
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/page"
@@ -83,17 +82,8 @@ func readSealed(ctx context.Context, q db.Querier, orgID string, ids []string) (
 	return out, err
 }
 
-const orphans = `org_id IN (SELECT org_id FROM organizations WHERE deleted_at IS NOT NULL)`
-
-func orphaned(ctx context.Context, q db.Querier) (bool, error) {
-	_, err := db.One(ctx, q, db.Text, `SELECT secret_id FROM secrets WHERE `+orphans+` LIMIT 1`)
-	if errors.Is(err, db.ErrNone) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-func removeOrphaned(ctx context.Context, tx *db.Tx) error {
-	_, err := db.Exec(ctx, tx, `DELETE FROM secrets WHERE `+orphans)
-	return err
-}
+// An organization holds at most MaxPerOrg of them.
+const (
+	someOfOrg   = `SELECT 1 FROM secrets WHERE org_id = $1 LIMIT 1`
+	removeOfOrg = `DELETE FROM secrets WHERE org_id = $1`
+)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	v2 "gantry/internal/api/v2"
 	v3 "gantry/internal/api/v3"
 	"gantry/internal/audit"
+	"gantry/internal/console"
 	"gantry/internal/fleet"
 	"gantry/internal/forge"
 	"gantry/internal/insight"
@@ -22,9 +24,11 @@ import (
 	"gantry/internal/member"
 	"gantry/internal/metric"
 	"gantry/internal/org"
+	"gantry/internal/platform/clock"
 	"gantry/internal/platform/config"
 	"gantry/internal/platform/jobs"
 	"gantry/internal/platform/mail"
+	"gantry/internal/platform/page"
 	"gantry/internal/platform/safehttp"
 	"gantry/internal/playbook"
 	"gantry/internal/schedule"
@@ -54,17 +58,17 @@ type Rooms struct {
 	Usage     *usage.Service
 }
 
-func newRooms(ctx context.Context, g *Ground, cfg *config.Serve, public *url.URL, members *member.Service, log *slog.Logger) (*Rooms, error) {
+func newRooms(ctx context.Context, g *Ground, cfg *config.Serve, public *url.URL, members *member.Service, providers *http.Client, log *slog.Logger) (*Rooms, error) {
 	c := g.DB.Clock()
 	r := &Rooms{
 		Members: members,
 		Metrics: metric.New(g.DB),
-		Orgs:    org.New(g.DB, members, org.Options{SessionLimit: limit(cfg.SessionACULimit), RequiredTags: cfg.RequiredTags}),
+		Orgs:    org.New(g.DB, members, org.Options{SessionLimit: limit(cfg.SessionACULimit), RequiredTags: cfg.RequiredTags, PurgeAfter: cfg.PurgeAfter}),
 		Audit:   audit.New(g.DB),
 		Agents:  agents.New(g.DB, g.Keeper),
 		Secrets: secrets.New(g.DB, g.Keeper),
 		Forge: forge.New(g.DB, forge.Options{
-			FileRoots: cfg.RepoRoot, Keeper: g.Keeper, Guard: safehttp.NewGuard(cfg.AllowNetworks), Logger: log,
+			FileRoots: cfg.RepoRoot, Keeper: g.Keeper, Guard: safehttp.NewGuard(cfg.AllowNetworks), Client: providers, Logger: log,
 		}),
 		Fleet: fleet.New(fleet.Options{DB: g.DB, Clock: c, Hub: g.Hub, Logger: log}),
 	}
@@ -96,6 +100,7 @@ func newRooms(ctx context.Context, g *Ground, cfg *config.Serve, public *url.URL
 	})
 	mailer.Handle(g.Jobs)
 	r.Schedules.Handle(g.Jobs)
+	r.Orgs.Leaves(r.remains(g)...)
 	return r, r.Fleet.EnsureDefault(ctx)
 }
 
@@ -141,4 +146,12 @@ func (r *Rooms) doors(k *kit.Kit, cfg *config.Serve, public *url.URL) {
 	gantry.New(k, gantry.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, Forge: r.Forge, Members: r.Members, Knowledge: r.Knowledge, PublicURL: public})
 	outposts.New(k, outposts.Rooms{Sessions: r.Sessions, Fleet: r.Fleet, PublicURL: public})
 	gateway.New(k, gateway.Rooms{Fleet: r.Fleet, Sessions: r.Sessions})
+}
+
+// console opens the door for people.
+func (r *Rooms) console(k *kit.Kit, sealer *page.Sealer, c clock.Clock, public *url.URL) {
+	console.New(k, console.Rooms{
+		Fleet: r.Fleet, Forge: r.Forge, Members: r.Members, Orgs: r.Orgs, Playbooks: r.Playbooks, Sessions: r.Sessions, Usage: r.Usage,
+		Sealer: sealer, Clock: c, PublicURL: public,
+	})
 }

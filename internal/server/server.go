@@ -36,6 +36,8 @@ type Options struct {
 	Clock clock.Clock
 	// EarlyCheckOff leaves permissions to the use cases alone.
 	EarlyCheckOff bool
+	// Providers asks git's providers instead of the guarded client.
+	Providers *http.Client
 }
 
 // Server is the wired rooms and doors.
@@ -80,11 +82,12 @@ func (s *Server) wire(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("public URL: %w", err)
 	}
-	if s.Rooms, err = newRooms(ctx, s.Ground, s.cfg, public, members, s.log); err != nil {
+	if s.Rooms, err = newRooms(ctx, s.Ground, s.cfg, public, members, o.Providers, s.log); err != nil {
 		return err
 	}
+	sealer := page.NewSealer(s.Keeper.Derive("cursors"))
 	s.Kit = kit.New(kit.Options{
-		Authenticator: members.Authenticator(), OrgExists: s.Orgs.Exists, Sealer: page.NewSealer(s.Keeper.Derive("cursors")), DB: s.DB,
+		Authenticator: members.Authenticator(), OrgExists: s.Orgs.Exists, OrgKnown: s.Orgs.Known, Sealer: sealer, DB: s.DB,
 		Cipher: s.cipher(), Clock: o.Clock, Logger: s.log, EarlyCheckOff: o.EarlyCheckOff,
 		Limits: kit.Limits{
 			Requests: s.cfg.RequestsInFlight, Streams: s.cfg.StreamsInFlight, UnknownKeys: s.cfg.UnknownKeyLimit,
@@ -94,6 +97,9 @@ func (s *Server) wire(ctx context.Context, o Options) error {
 		OnDone:         func(d kit.Done) { s.Ground.Metrics.Request(d.Method, d.Route, d.Status, d.Took, d.Stream) },
 	})
 	s.doors(s.Kit, s.cfg, public)
+	if !s.cfg.NoConsole {
+		s.console(s.Kit, sealer, s.DB.Clock(), public)
+	}
 	s.health()
 	return nil
 }
@@ -127,9 +133,11 @@ func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Members.Authenticator().Run(ctx) })
 	g.Go(func() error { s.Sessions.Run(ctx); return nil })
+	g.Go(func() error { s.Sessions.AskRun(ctx); return nil })
 	g.Go(func() error { s.Schedules.Run(ctx); return nil })
 	g.Go(func() error { s.Jobs.Run(ctx); return nil })
 	g.Go(func() error { s.sweep(ctx); return nil })
+	g.Go(func() error { s.Orgs.RunPurge(ctx, s.log); return nil })
 	g.Go(func() error { s.Audit.Run(ctx, s.log); return nil })
 	if s.DB.Engine() == db.Postgres {
 		g.Go(func() error { return events.NewBridge(s.Hub, s.cfg.Database, s.log).Run(ctx) })
@@ -145,8 +153,8 @@ func (s *Server) sweep(ctx context.Context) {
 		if err := s.Kit.Sweep(ctx); err != nil {
 			s.log.ErrorContext(ctx, "old idempotency keys not thrown away", "error", err)
 		}
-		if err := s.Secrets.Sweep(ctx); err != nil {
-			s.log.ErrorContext(ctx, "secrets of deleted organizations not thrown away", "error", err)
+		if err := s.Members.SweepBrowsers(ctx); err != nil {
+			s.log.ErrorContext(ctx, "browsers that are signed out not forgotten", "error", err)
 		}
 	}
 }

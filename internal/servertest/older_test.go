@@ -65,7 +65,12 @@ func TestEachVersionTakesItsOwnKeys(t *testing.T) {
 			status map[string]int
 		}{
 			{"/v1/sessions", map[string]int{o.orgKey: 200, o.personKey: 200, o.adminKey: 200, o.cog: 200, admin: 403}},
-			{"/v1/audit-logs", map[string]int{o.orgKey: 403, o.personKey: 403, o.adminKey: 403, o.cog: 403, admin: 200}},
+			{"/v1/audit-logs", map[string]int{o.orgKey: 403, o.personKey: 403, o.adminKey: 200, o.cog: 403, admin: 200}},
+			{"/v1/enterprise/audit-logs", map[string]int{o.orgKey: 403, o.personKey: 403, o.adminKey: 200, o.cog: 403, admin: 200}},
+			{
+				"/v1/enterprise/consumption?start_date=2026-01-01&end_date=2026-01-02",
+				map[string]int{o.orgKey: 403, o.personKey: 403, o.adminKey: 200, o.cog: 403, admin: 200},
+			},
 			{"/v2/enterprise/members", map[string]int{o.orgKey: 403, o.personKey: 403, o.adminKey: 200, o.cog: 403, admin: 200}},
 			{"/v3/self", map[string]int{o.orgKey: 401, o.personKey: 401, o.adminKey: 401, o.cog: 200, admin: 200}},
 		} {
@@ -88,6 +93,23 @@ func TestTheOlderVersionsMayRefuseNewerKeys(t *testing.T) {
 	require.Equal(t, 401, o.Do(t, http.MethodGet, "/v2/enterprise/roles", o.Admin.Token.Reveal(), "").Status)
 	o.ok(t, http.MethodGet, "/v1/sessions", o.orgKey, "")
 	o.ok(t, http.MethodGet, "/v2/enterprise/roles", o.adminKey, "")
+	for _, path := range []string{"/v1/audit-logs", "/v1/enterprise/consumption?start_date=2026-01-01&end_date=2026-01-02"} {
+		require.Equal(t, 401, o.Do(t, http.MethodGet, path, o.Admin.Token.Reveal(), "").Status)
+		require.Equal(t, 403, o.Do(t, http.MethodGet, path, o.orgKey, "").Status)
+		require.Equal(t, 403, o.Do(t, http.MethodGet, path, o.personKey, "").Status)
+		o.ok(t, http.MethodGet, path, o.adminKey, "") // else nobody could read it
+	}
+}
+
+func TestAnAdminOfOneOrganizationReadsTheEnterprisesLogOnV1(t *testing.T) {
+	eachOlder(t, func(t *testing.T, o *older) {
+		person, key := o.NewPerson(t, "pat@example.com", o.Org, access.RoleOrgMember)
+		require.Equal(t, 403, o.Do(t, http.MethodGet, "/v1/audit-logs", key, "").Status)
+		_, err := o.Members.ChangePersonRole(t.Context(), o.Root(), member.PersonRoleParams{UserID: person, RoleID: access.RoleEnterpriseAdmin})
+		require.NoError(t, err)
+		require.NotEmpty(t, o.ok(t, http.MethodGet, "/v1/audit-logs", key, "").JSON(t)["audit_logs"])
+		require.Empty(t, o.ok(t, http.MethodGet, "/v1/sessions", key, "").JSON(t)["sessions"], "elsewhere it is their one organization's")
+	})
 }
 
 func TestASessionLivesOnV1(t *testing.T) {

@@ -93,7 +93,7 @@ func TestAQuickPermissionFindsItsConnection(t *testing.T) {
 
 func TestRepositoriesToIndexOnV2(t *testing.T) {
 	eachOlder(t, func(t *testing.T, o *older) {
-		_, err := o.Forge.Add(t.Context(), o.Root(), "owner/name", "https://git.example.com/owner/name.git")
+		_, err := o.Forge.Add(t.Context(), o.Root(), forge.Listed, "owner/name", "https://git.example.com/owner/name.git")
 		require.NoError(t, err)
 		for _, prefix := range []string{"/beta/v2", "/v2", "/api/v2"} {
 			o.ok(t, http.MethodPost, prefix+"/enterprise/repositories/bulk-index", o.adminKey, `{"org_id":"`+o.Org+`","repo_names":["owner/name","owner/name"]}`)

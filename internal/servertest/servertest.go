@@ -37,6 +37,8 @@ type Options struct {
 	Worker bool
 	// EarlyCheckOff leaves permissions to the use cases.
 	EarlyCheckOff bool
+	// Providers asks git's providers; nil is the guarded client.
+	Providers *http.Client
 	// Of makes the server another replica of a running one: same database, blobs and keeper.
 	Of *Server
 	// Configure changes the settings, which are the program's defaults.
@@ -79,7 +81,7 @@ func New(t testing.TB, o Options) *Server {
 		o.Engine = db.SQLite
 	}
 	s := &Server{t: t, log: &logBuffer{}, Config: settings(t, o)}
-	opts := server.Options{EarlyCheckOff: o.EarlyCheckOff}
+	opts := server.Options{EarlyCheckOff: o.EarlyCheckOff, Providers: o.Providers}
 	if o.Clock != nil {
 		opts.Clock = o.Clock.Clock()
 	}

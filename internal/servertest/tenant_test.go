@@ -110,7 +110,7 @@ func (o *tenant) connect(t testing.TB, s *servertest.Server) {
 		Name: o.mark + " git", Provider: forge.Plain, Host: host, Token: secret.New(o.mark + "-token"),
 	})
 	require.NoError(t, err)
-	_, err = s.Forge.AddTo(t.Context(), s.Root(), c.ID, o.mark+"/repo", "https://"+host+"/"+o.mark+"/repo.git")
+	_, err = s.Forge.Add(t.Context(), s.Root(), c.ID, o.mark+"/repo", "https://"+host+"/"+o.mark+"/repo.git")
 	require.NoError(t, err)
 	p, err := s.Forge.AddPermissions(t.Context(), s.Root(), o.org, []forge.PermissionParams{{ConnectionID: c.ID, GroupPrefix: &o.mark}})
 	require.NoError(t, err)

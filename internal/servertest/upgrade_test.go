@@ -68,7 +68,8 @@ var (
 // steps write, for each migration, what the release that came with it wrote.
 var steps = []func(o *old){
 	(*old).ground, (*old).jobs, (*old).people, (*old).access, (*old).seal, (*old).limits, (*old).knowledge, (*old).secrets, (*old).schedules,
-	(*old).metrics, (*old).insights, (*old).forge, (*old).legacy,
+	(*old).metrics, (*old).insights, (*old).forge, (*old).legacy, (*old).console, (*old).pulls,
+	(*old).purge,
 }
 
 func (o *old) ground() {
@@ -232,6 +233,20 @@ func (o *old) forge() {
 func (o *old) legacy() {
 	o.exec(`INSERT INTO session_requests (org_id, principal_id, hash, session_id, created_at) VALUES ('org-a', 'service-user-root', $1, 'a1', $2)`, []byte{1}, oldNoon)
 	o.exec(`INSERT INTO indexed_repositories (org_id, name, created_at) VALUES ('org-a', 'acme/app', $1)`, oldNoon)
+}
+
+func (o *old) console() {
+	o.exec(`INSERT INTO browser_sessions (token_hash, key_hash, created_at, expires_at) VALUES ($1, $2, $3, $4)`,
+		id.HashKey("browser"), id.HashKey(o.token), oldNoon, oldNoon+1)
+}
+
+func (o *old) pulls() {
+	o.exec(`INSERT INTO session_pulls (session_id, url, pushed, counted, since, next_at)
+		VALUES ('a2', 'https://git.example.com/acme/app/pull/2', '["fix"]', 0, $1, $1)`, oldNoon)
+}
+
+func (o *old) purge() {
+	o.exec(`UPDATE organizations SET purge_stage = 1, purge_place = 'sessions 0/' WHERE org_id = 'org-gone'`)
 }
 
 // From every step on, with data in it, the newest release reads what was there.
@@ -415,9 +430,18 @@ func (u upgraded) rest() {
 		}
 	}
 	require.NotContains(u.t, u.see("/v3/enterprise/organizations"), "org-gone")
+	for range 2 { // what it left goes: its secrets, and then the rest
+		require.NoError(u.t, u.s.Orgs.Purge(u.t.Context()))
+	}
+	require.Contains(u.t, u.see("/v3/enterprise/audit-logs?action=purge_org"), "org-gone")
 	if u.step >= 2 {
 		n, err := db.One(u.t.Context(), u.s.DB.Reader(), db.Int, `SELECT COUNT(*) FROM jobs WHERE job_id = 'job-1'`)
 		require.NoError(u.t, err)
 		require.EqualValues(u.t, 1, n, "a job that waits")
+	}
+	if u.step >= 15 {
+		n, err := u.s.Sessions.AskDue(u.t.Context())
+		require.NoError(u.t, err)
+		require.Equal(u.t, 1, n, "a pull request to ask about")
 	}
 }

@@ -119,7 +119,7 @@ func (v *Service) holdTx(ctx context.Context, tx *db.Tx, sessionID string) (*Ses
 // claimedTx notes a claim on its session. What told an earlier claim to end isn't meant for this one; messages that nobody took in
 // hand are.
 func (v *Service) claimedTx(ctx context.Context, tx *db.Tx, who access.Subject, s *Session, c fleet.Claim) error {
-	if err := fleet.BindTx(ctx, tx, c.SessionID, who.IPRanges); err != nil {
+	if err := fleet.BindTx(ctx, tx, c.SessionID, who); err != nil {
 		return err
 	}
 	if s.AckedCommand < s.LastCommand {

@@ -14,6 +14,7 @@ import (
 	"gantry/internal/access"
 	"gantry/internal/audit"
 	"gantry/internal/fleet"
+	"gantry/internal/forge"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/secret"
@@ -396,7 +397,7 @@ func TestACredentialIsForTheSessionsRepositoriesOnly(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, h *house) {
 		for _, name := range []string{"acme/one", "acme/two"} {
-			_, err := h.forge.Add(t.Context(), h.boss, name, "https://git.example.com/"+name)
+			_, err := h.forge.Add(t.Context(), h.boss, forge.Listed, name, "https://git.example.com/"+name)
 			require.NoError(t, err)
 		}
 		r := h.work(t, func(p *session.CreateParams) { p.Repos = []string{"git.example.com/acme/one", "acme/one"} })

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gantry/internal/forge"
 	"gantry/internal/knowledge"
 	"gantry/internal/platform/fault"
 	"gantry/internal/playbook"
@@ -101,7 +102,7 @@ func TestKnowledgeIDsAreNullForTheRuleEmptyForNoneAndElseExactlyThose(t *testing
 func TestAPinnedNoteGoesToSessionsOfItsRepository(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, h *house) {
-		_, err := h.forge.Add(t.Context(), h.boss, "acme/app", "https://git.example.com/acme/app")
+		_, err := h.forge.Add(t.Context(), h.boss, forge.Listed, "acme/app", "https://git.example.com/acme/app")
 		require.NoError(t, err)
 		h.note(t, knowledge.NoteParams{OrgID: h.org, Name: "app", PinnedRepo: "https://github.com/acme/app.git"})
 		h.note(t, knowledge.NoteParams{OrgID: h.org, Name: "lib", PinnedRepo: "acme/lib"})

@@ -22,3 +22,6 @@ func ListQuery(f Filter) string {
 	}
 	return query
 }
+
+// DueQuery is the statement that looks for pull requests to be asked about.
+const DueQuery = dueQuery

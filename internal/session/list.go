@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gantry/internal/access"
+	"gantry/internal/forge"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/page"
@@ -64,6 +65,10 @@ func (v *Service) List(ctx context.Context, who access.Subject, f Filter, r page
 		if o != "scheduled" && !slices.Contains(Origins, o) {
 			return none, fault.InvalidQuery("origins", "must be of %s", strings.Join(Origins, ", "))
 		}
+	}
+	f.RepoNames = slices.Clone(f.RepoNames)
+	for i, name := range f.RepoNames {
+		f.RepoNames[i] = forge.PlainName(name)
 	}
 	rows, err := v.page(ctx, f, r)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
+	"gantry/internal/forge"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/page"
 	"gantry/internal/session"
@@ -62,7 +63,7 @@ func TestEveryFilterOfTheList(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, h *house) {
 		for _, name := range []string{"acme/one", "acme/two"} {
-			_, err := h.forge.Add(t.Context(), h.boss, name, "https://git.example.com/"+name)
+			_, err := h.forge.Add(t.Context(), h.boss, forge.Listed, name, "https://git.example.com/"+name)
 			require.NoError(t, err)
 		}
 		a := h.create(t, func(p *session.CreateParams) {
@@ -101,6 +102,8 @@ func TestEveryFilterOfTheList(t *testing.T) {
 			"tag":              {session.Filter{Tags: []string{"x"}}, []string{a}, []string{e, a}},
 			"any of the tags":  {session.Filter{Tags: []string{"x", "y"}}, []string{b, a}, []string{e, b, a}},
 			"repo":             {session.Filter{RepoNames: []string{"acme/one"}}, []string{b, a}, []string{b, a}},
+			"repo as cloned":   {session.Filter{RepoNames: []string{"https://git.example.com/acme/two.git"}}, []string{b}, []string{b}},
+			"repo with a host": {session.Filter{RepoNames: []string{"git.example.com/acme/two"}}, []string{b}, []string{b}},
 			"tag and repo":     {session.Filter{Tags: []string{"x"}, RepoNames: []string{"acme/one"}}, []string{a}, []string{a}},
 			"tag and two":      {session.Filter{Tags: []string{"y"}, RepoNames: []string{"acme/two", "none"}}, []string{b}, []string{b}},
 			"unknown tag":      {session.Filter{Tags: []string{"z"}}, nil, nil},

@@ -25,6 +25,19 @@ func (v *Service) Check(ctx context.Context, p CreateParams) error {
 	return err
 }
 
+// CheckTags refuses tags of a request that is kept for later which its session couldn't have.
+func (v *Service) CheckTags(ctx context.Context, orgID string, tags []string) error {
+	rules, err := v.Orgs.TagRulesTx(ctx, v.DB.Reader(), orgID)
+	if err != nil {
+		return err
+	}
+	tags = rules.Fill(tags)
+	if err := rules.Check(tags); err != nil {
+		return err
+	}
+	return rules.Require(tags)
+}
+
 // MayActFor checks the three conditions of impersonation (contract/behaviour.md §3.5): 403 without ImpersonateOrgSessions or when the
 // member may not use sessions, 404 that names the field when there is no such member.
 func (v *Service) MayActFor(ctx context.Context, who access.Subject, orgID, field, userID string) error {

@@ -11,6 +11,7 @@ import (
 	"gantry/internal/fleet"
 	"gantry/internal/platform/clock"
 	"gantry/internal/platform/db"
+	"gantry/internal/platform/events"
 	"gantry/internal/wire"
 )
 
@@ -23,8 +24,10 @@ const sweepBatch = 100
 // Run looks after sessions until ctx ends: it lets leases lapse, puts idle sessions to sleep, and ends those of deleted
 // organizations. Every replica runs it; each change is conditional, so once is enough.
 func (v *Service) Run(ctx context.Context) {
+	changed, stop := v.Hub.Subscribe(events.Access, "")
+	defer stop()
 	looked := v.Clock.Now()
-	for clock.Sleep(ctx, sweepEvery) {
+	for v.pause(ctx, changed) {
 		now := v.Clock.Now()
 		if now.Sub(looked) > v.Lease/3 {
 			v.lapseAfter = now.Add(v.Lease) // this process or the database stood still, and no worker could renew
@@ -35,6 +38,42 @@ func (v *Service) Run(ctx context.Context) {
 		}
 	}
 }
+
+// pause waits until the next look is due, and ends the claims of revoked keys as soon as this process hears of them. It gives false when
+// ctx ends.
+func (v *Service) pause(ctx context.Context, changed <-chan struct{}) bool {
+	due := time.NewTimer(sweepEvery)
+	defer due.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-due.C:
+			return true
+		case <-changed:
+			if err := v.disown(ctx); err != nil && ctx.Err() == nil {
+				v.Logger.ErrorContext(ctx, "claims of revoked worker keys not ended", slog.Any("error", err))
+			}
+		}
+	}
+}
+
+// disown ends the claims whose worker key is good for them no more, whatever is left of their leases.
+func (v *Service) disown(ctx context.Context) error {
+	claims, err := fleet.Disowned(ctx, v.DB.Reader(), v.Clock.Now(), sweepBatch)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, r := range claims {
+		r.LeaseUntil = maxTime // however often it was renewed meanwhile
+		failed = append(failed, v.lapse(ctx, r))
+	}
+	return errors.Join(failed...)
+}
+
+// maxTime is after every lease.
+var maxTime = time.Unix(1<<40, 0)
 
 // Sweep looks once.
 func (v *Service) Sweep(ctx context.Context) error {
@@ -51,7 +90,7 @@ func (v *Service) Sweep(ctx context.Context) error {
 	for _, r := range lapsed {
 		failed = append(failed, v.lapse(ctx, r))
 	}
-	failed = append(failed, v.sleepIdle(ctx, now), v.endOrphans(ctx), v.countOld(ctx))
+	failed = append(failed, v.disown(ctx), v.sleepIdle(ctx, now), v.endOrphans(ctx), v.countOld(ctx))
 	return errors.Join(failed...)
 }
 
@@ -146,6 +185,9 @@ func (v *Service) endOrphans(ctx context.Context) error {
 			next, ok := s.State.Next(Terminate, s.Resumable)
 			if !ok {
 				return evs, nil
+			}
+			if err := forgetSecretsTx(ctx, tx, []string{s.ID}); err != nil {
+				return nil, err
 			}
 			evs = s.enter(evs, now, next, "its organization was deleted")
 			return evs, v.stopTx(ctx, tx, s, now, wire.CommandTerminate, "organization deleted")

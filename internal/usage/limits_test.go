@@ -167,7 +167,12 @@ func TestAUsersLimitIsKeptChangedAndCleared(t *testing.T) {
 		is("u", usage.UserLimits{})
 		require.EqualValues(t, 1, sum(t, h.db, `SELECT COUNT(*) FROM user_acu_limits`), "an empty row is none")
 
-		_, err := h.UserLimits(ctx, viewer, "stranger")
+		require.NoError(t, h.SetUserLimits(ctx, billing, usage.UserLimitParams{UserID: "u", BillingOrg: usage.TextChange{Set: true, Value: &h.b}}))
+		_, err := h.orgs.Delete(ctx, billing, h.b)
+		require.NoError(t, err)
+		is("u", usage.UserLimits{}) // nobody pays from a deleted organization
+
+		_, err = h.UserLimits(ctx, viewer, "stranger")
 		isFault(t, err, fault.NotFound)
 		isFault(t, h.SetUserLimits(ctx, billing, usage.UserLimitParams{UserID: "stranger", Cycle: limit(1)}), fault.NotFound)
 		isFault(t, h.SetUserLimits(ctx, billing, usage.UserLimitParams{UserID: "u", Cycle: limit(-1)}), fault.Invalid)

@@ -68,7 +68,7 @@ func (s *Service) known(ctx context.Context, p DailyParams) error {
 	case "", enterprise:
 		ok = true
 	case Organization:
-		ok, err = s.o.Orgs.Exists(ctx, p.ID)
+		ok, err = s.o.Orgs.Known(ctx, p.ID)
 	case Session:
 		ok, err = isSession(ctx, q, p.OrgID, p.ID)
 	case User:

@@ -148,7 +148,8 @@ func effectiveLimit(ctx context.Context, q db.Querier, userID string) (int64, er
 
 // readUserLimit gives a person's own row, or the default; an empty one when nothing is set.
 func readUserLimit(ctx context.Context, q db.Querier, userID string) (userLimit, error) {
-	l, err := db.One(ctx, q, scanUserLimit, `SELECT user_id, cycle_acu_limit, billing_org_id FROM user_acu_limits WHERE user_id = $1`, userID)
+	l, err := db.One(ctx, q, scanUserLimit, `SELECT l.user_id, l.cycle_acu_limit, o.org_id FROM user_acu_limits l
+		LEFT JOIN organizations o ON o.org_id = l.billing_org_id AND o.deleted_at IS NULL WHERE l.user_id = $1`, userID)
 	if errors.Is(err, db.ErrNone) {
 		return userLimit{userID: userID}, nil
 	}
@@ -172,6 +173,7 @@ func writeUserLimit(ctx context.Context, tx *db.Tx, p UserLimitParams) error {
 	return err
 }
 
-const limitedUsers = `SELECT l.user_id, l.cycle_acu_limit, l.billing_org_id FROM user_acu_limits l
+const limitedUsers = `SELECT l.user_id, l.cycle_acu_limit, o.org_id FROM user_acu_limits l
 	JOIN users u ON u.user_id = l.user_id
+	LEFT JOIN organizations o ON o.org_id = l.billing_org_id AND o.deleted_at IS NULL
 	WHERE l.user_id > $1 AND l.cycle_acu_limit IS NOT NULL AND u.deleted_at IS NULL ORDER BY l.user_id LIMIT $2`

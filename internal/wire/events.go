@@ -132,12 +132,15 @@ type OutputData struct {
 	Error string          `json:"error,omitempty"`
 }
 
-// PullRequestData belongs to EventPullRequest.
+// PullRequestData belongs to EventPullRequest. A worker that notices an address in what the agent writes reports it without a state, and again
+// when it has pushed another branch of the repository.
 type PullRequestData struct {
 	URL   string `json:"url"`
 	State string `json:"state,omitempty"`
 	// TakenOver says that somebody else opened it and the agent pushed to it.
 	TakenOver bool `json:"taken_over,omitempty"`
+	// Pushed are the branches of its repository that the session has pushed to, from the worker only: they are no part of the event that is kept.
+	Pushed []string `json:"pushed,omitempty"`
 }
 
 // AttachmentData belongs to EventAttachment.

@@ -39,7 +39,7 @@ func registerRepositories(a *kit.API, rooms Rooms) {
 		if in.Body.GitConnectionID != "" {
 			connection = in.Body.GitConnectionID
 		}
-		r, err := rooms.Forge.AddTo(ctx, s, connection, in.Body.Name, in.Body.URL)
+		r, err := rooms.Forge.Add(ctx, s, connection, in.Body.Name, in.Body.URL)
 		if err != nil {
 			return nil, err
 		}

@@ -49,7 +49,7 @@ const attachmentsSuccessor = "/v3/organizations/{org_id}/attachments"
 
 func registerAttachments(a *kit.API, rooms Rooms) {
 	upload := op("uploadAttachment", http.MethodPost, "/attachments", "Upload a file and get its address", "POST "+attachmentsSuccessor, access.UseDevinSessions)
-	upload.Upload = "file"
+	upload.Upload, upload.Creates = "file", true
 	upload.Operation.MaxBodyBytes = session.MaxAttachment + multipartOverhead
 	kit.Register(a, upload, func(ctx context.Context, who access.Subject, _ *struct{}) (*uploadOutput, error) {
 		out := &uploadOutput{}

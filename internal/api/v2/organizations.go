@@ -177,14 +177,7 @@ func registerOrganizations(a *kit.API, rooms Rooms) {
 
 	kit.Register(a, op("deleteOrganization", http.MethodDelete, organizationPath, "Delete an organization", tag, "DELETE "+organizationsSuccessor+"/{org_id}"),
 		func(ctx context.Context, who access.Subject, in *OrgPath) (*successOutput, error) {
-			primary, err := rooms.Orgs.IsPrimary(ctx, in.OrgID)
-			if err != nil {
-				return nil, err
-			}
-			if primary { // v2's own rule
-				return nil, fault.New(fault.BadRequest, "the enterprise's primary organization can't be deleted")
-			}
-			_, err = rooms.Orgs.Delete(ctx, who, in.OrgID)
+			_, err := rooms.Orgs.DeleteSecondary(ctx, who, in.OrgID)
 			return success(err)
 		})
 }
@@ -194,9 +187,8 @@ func (r Rooms) createOrganization(ctx context.Context, who access.Subject, b Org
 	if name == nil {
 		return nil, fault.InvalidField("display_name", "Field required")
 	}
-	o, err := r.Orgs.Create(ctx, who, org.CreateParams{Name: *name, CycleLimit: org.LimitChange{Set: b.ACULimit.Set, Value: b.ACULimit.Ptr()}})
-	if err == nil && who.Kind == access.Person && b.AddCreatorAsMember.Or(true) {
-		_, err = r.Members.AssignPersonRole(ctx, who, member.PersonRoleParams{OrgID: o.ID, UserID: who.ID, RoleID: access.RoleOrgAdmin})
-	}
+	o, err := r.Orgs.Create(ctx, who, org.CreateParams{
+		Name: *name, CycleLimit: org.LimitChange{Set: b.ACULimit.Set, Value: b.ACULimit.Ptr()}, Join: b.AddCreatorAsMember.Or(true),
+	})
 	return r.organization(ctx, o, s, orgNames(b.DisplayName, "acu_limit").Fault(err))
 }

@@ -54,7 +54,7 @@ func registerAttachments(a *kit.API, rooms Rooms) {
 			Summary: "Upload a file", Tags: []string{"attachments"}, DefaultStatus: http.StatusOK,
 			MaxBodyBytes: session.MaxAttachment + multipartOverhead, Parameters: []*huma.Param{orgParam},
 		},
-		Any: []access.Permission{access.UseDevinSessions}, Upload: "file",
+		Any: []access.Permission{access.UseDevinSessions}, Upload: "file", Creates: true,
 	}, func(ctx context.Context, s access.Subject, _ *struct{}) (*uploadOutput, error) {
 		return d.upload(ctx, s)
 	})

@@ -90,7 +90,7 @@ func registerAuditLogs(a *kit.API, rooms Rooms) {
 				OperationID: id, Method: http.MethodGet, Path: path, Tags: []string{"audit logs"}, Summary: summary,
 				Description: "end_cursor is there whenever the page has entries, so that a client may come back for later ones.",
 			},
-			Any: []access.Permission{access.ManageEnterpriseSettings}, Enterprise: true, ForbidUnknownOrg: true, KeepCursor: true,
+			Any: []access.Permission{access.ManageEnterpriseSettings}, Enterprise: true, ForbidUnknownOrg: true, OfDeleted: true, KeepCursor: true,
 		}
 	}
 	kit.Register(a, op("listAuditLogs", "/v3/enterprise/audit-logs", "List audit entries"),

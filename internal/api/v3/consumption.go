@@ -150,7 +150,7 @@ func registerConsumption(a *kit.API, rooms Rooms) {
 	d := consumptionDoor{rooms.Usage}
 	d.enterprise(a, func(id, path, summary string) kit.Op {
 		op := consumptionOp(id, enterpriseConsumption+path, summary)
-		op.Any, op.Enterprise = []access.Permission{access.ManageBilling, access.ViewAccountConsumption}, true
+		op.Any, op.Enterprise, op.OfDeleted = []access.Permission{access.ManageBilling, access.ViewAccountConsumption}, true, true
 		return op
 	})
 	d.inOrg(a, func(id, path, summary string) kit.Op {

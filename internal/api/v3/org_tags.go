@@ -83,7 +83,7 @@ func registerOrgTags(a *kit.API, rooms Rooms) {
 			return orgTagsAnswer(rooms.Orgs.ReplaceTags(ctx, s, in.OrgID, nil))
 		})
 	kit.Register(a, op("removeOrganizationTag", http.MethodDelete, "/{tag}", "Remove one allowed session tag",
-		"A default that was this tag is cleared. A tag named `default` can only be removed by replacing the list."),
+		"A default that was this tag is cleared. The path of a tag named `default` ends in `%64efault`."),
 		func(ctx context.Context, s access.Subject, in *struct {
 			OrgInput
 			Tag string `path:"tag" maxLength:"1024"`

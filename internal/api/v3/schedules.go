@@ -11,6 +11,7 @@ import (
 	"gantry/internal/kit"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/id"
+	"gantry/internal/platform/page"
 	"gantry/internal/schedule"
 )
 
@@ -205,24 +206,28 @@ const oneSchedule = "/{schedule_id}"
 
 func registerSchedules(a *kit.API, rooms Rooms) {
 	type listInput struct {
-		Limit  int64 `query:"limit" minimum:"1" maximum:"200" default:"200" doc:"How many items at most."`
-		Offset int64 `query:"offset" minimum:"0" maximum:"9007199254740992" default:"0" doc:"How many items to pass over."`
+		Limit  int64  `query:"limit" minimum:"1" maximum:"200" default:"200" doc:"How many items at most."`
+		Offset int64  `query:"offset" minimum:"0" maximum:"9007199254740992" default:"0" doc:"How many items to pass over."`
+		After  string `query:"after" maxLength:"2048" doc:"The end_cursor of the page before, in the place of offset."`
 	}
 	type listOutput struct{ Body kit.Page[ScheduleResponse] }
 	kit.Register(a, scheduleOp("listSchedules", http.MethodGet, "", "List schedules",
-		"Oldest first, by limit and offset; end_cursor is always null."),
+		"Oldest first, by limit and offset, or by after as every other list."),
 		func(ctx context.Context, s access.Subject, in *listInput) (*listOutput, error) {
+			r, err := kit.OpenPage(ctx, kit.PageInput{After: in.After})
+			if err != nil {
+				return nil, err
+			}
+			if r.After != nil {
+				in.Offset = r.After[0].(int64) // as sealed below
+			}
 			rows, total, err := rooms.Schedules.List(ctx, s, kit.Org(ctx), in.Limit, in.Offset)
 			if err != nil {
 				return nil, err
 			}
-			out := &listOutput{Body: kit.Page[ScheduleResponse]{
-				Items: make([]ScheduleResponse, len(rows)), HasNextPage: len(rows) > 0 && in.Offset+int64(len(rows)) < total, Total: &total,
-			}}
-			for i, row := range rows {
-				out.Body.Items[i] = scheduleOf(row)
-			}
-			return out, nil
+			next := in.Offset + int64(len(rows))
+			p := page.Page[schedule.Schedule]{Items: rows, More: len(rows) > 0 && next < total, End: page.Position{next}, Total: &total}
+			return &listOutput{Body: kit.ClosePage(ctx, p, scheduleOf)}, nil
 		})
 
 	create := scheduleOp("createSchedule", http.MethodPost, "", "Create a schedule", "It is on from then.")

@@ -10,6 +10,7 @@ import (
 
 	"gantry/internal/access"
 	"gantry/internal/platform/clock"
+	"gantry/internal/platform/config"
 	"gantry/internal/servertest"
 )
 
@@ -58,8 +59,12 @@ func TestASchedulesLifeOverTheWire(t *testing.T) {
 		list := do(200, http.MethodGet, path+"?limit=1", "")
 		require.Len(t, list["items"], 1)
 		require.Equal(t, true, list["has_next_page"])
-		require.Nil(t, list["end_cursor"])
 		require.Equal(t, 2.0, list["total"])
+		last := do(200, http.MethodGet, path+"?limit=1&after="+list["end_cursor"].(string), "")
+		require.Equal(t, second, last["items"].([]any)[0])
+		require.Equal(t, false, last["has_next_page"])
+		require.Nil(t, last["end_cursor"])
+		do(422, http.MethodGet, path+"?limit=1&after=x", "")
 		list = do(200, http.MethodGet, path+"?limit=1&offset=1", "")
 		require.Equal(t, second, list["items"].([]any)[0])
 		require.Equal(t, false, list["has_next_page"])
@@ -99,4 +104,26 @@ func TestBadTimesOfSchedulesAreRefusedByName(t *testing.T) {
 	}
 	a := s.Do(t, http.MethodPost, path, key, `{"name": "n", "prompt": "p", "frequency": "0 9 * * *", "platform": "vax"}`)
 	require.Equal(t, http.StatusBadRequest, a.Status, a.Body)
+}
+
+func TestAScheduleHasOnlyTagsThatItsSessionsMayHave(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t, servertest.Options{Configure: func(c *config.Serve) { c.RequiredTags = true }})
+	key, org := s.Admin.Token.Reveal(), "/v3/organizations/"+s.Org
+	const body = `"name": "n", "prompt": "p", "frequency": "0 9 * * *"`
+	send := func(want int, method, path, body string) map[string]any {
+		t.Helper()
+		a := s.Do(t, method, org+path, key, body)
+		require.Equal(t, want, a.Status, "%s: %s", body, a.Body)
+		return a.JSON(t)
+	}
+	made := send(200, http.MethodPost, "/schedules", "{"+body+`, "tags": ["old"]}`)
+	send(200, http.MethodPut, "/tags", `{"tags": ["team-a", "team-b"]}`)
+	send(422, http.MethodPost, "/schedules", "{"+body+`, "tags": ["old"]}`)
+	send(422, http.MethodPost, "/schedules", "{"+body+`}`)
+	send(200, http.MethodPost, "/schedules", "{"+body+`, "tags": ["team-a"]}`)
+	one := "/schedules/" + made["scheduled_session_id"].(string)
+	send(422, http.MethodPatch, one, `{"tags": ["other"]}`)
+	send(200, http.MethodPatch, one, `{"name": "renamed"}`)
+	send(200, http.MethodPatch, one, `{"tags": ["team-b"]}`)
 }

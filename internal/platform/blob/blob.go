@@ -16,7 +16,7 @@ import (
 // Store is an open store. Keys are made by our own code: letters, digits, "-", "_", "." and "/".
 type Store struct {
 	place place
-	name  string
+	name  string // its URL without credentials, for errors
 }
 
 // place is where blobs lie: dir or bucket. Its errors are its own; missing knows those that say that there is no such blob.
@@ -24,7 +24,7 @@ type place interface {
 	put(ctx context.Context, key string, r io.Reader, contentType string) error
 	get(ctx context.Context, key string) (io.ReadCloser, error)
 	delete(ctx context.Context, key string) error
-	exists(ctx context.Context, key string) error
+	deleteBelow(ctx context.Context, prefix string) error
 	check(ctx context.Context) error
 	missing(err error) bool
 }
@@ -61,9 +61,6 @@ func Open(ctx context.Context, rawURL, dataDir string) (*Store, error) {
 
 // Close is for whoever opened the store: nothing is held open between calls.
 func (s *Store) Close() error { return nil }
-
-// Name is the store's URL without credentials.
-func (s *Store) Name() string { return s.name }
 
 var goodKey = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`)
 
@@ -132,16 +129,17 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	return s.edge(err)
 }
 
-// Exists reports whether there is a blob under key.
-func (s *Store) Exists(ctx context.Context, key string) (bool, error) {
-	if err := checkKey(key); err != nil {
-		return false, err
+// DeleteBelow takes every blob away whose key begins with prefix and a slash, also what no row knows of: an upload whose server died.
+// Broken off, it has done a part; done again, it does the rest.
+func (s *Store) DeleteBelow(ctx context.Context, prefix string) error {
+	if err := checkKey(prefix); err != nil {
+		return err
 	}
-	err := s.place.exists(ctx, key)
+	err := s.place.deleteBelow(ctx, prefix)
 	if s.place.missing(err) {
-		return false, nil
+		return nil
 	}
-	return err == nil, s.edge(err)
+	return s.edge(err)
 }
 
 // Check asks the store for an answer, for doctor and readiness.

@@ -42,9 +42,6 @@ func TestBlobsComeBackWhole(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	require.NoError(t, s.Put(t.Context(), "attachments/org-1/a", bytes.NewReader(big), "text/plain"))
 	require.Equal(t, string(big), read(t, s, "attachments/org-1/a"))
-	ok, err := s.Exists(t.Context(), "attachments/org-1/a")
-	require.NoError(t, err)
-	require.True(t, ok)
 
 	require.NoError(t, s.Put(t.Context(), "attachments/org-1/a", strings.NewReader(""), ""))
 	require.Empty(t, read(t, s, "attachments/org-1/a"), "a later Put replaces")
@@ -59,11 +56,8 @@ func TestBlobsComeBackWhole(t *testing.T) {
 
 	require.NoError(t, s.Delete(t.Context(), "attachments/org-1/a"))
 	require.NoError(t, s.Delete(t.Context(), "attachments/org-1/a"), "deleting twice is no error")
-	_, err = s.Get(t.Context(), "attachments/org-1/a")
+	_, err := s.Get(t.Context(), "attachments/org-1/a")
 	require.True(t, fault.Is(err, fault.NotFound), "%v", err)
-	ok, err = s.Exists(t.Context(), "attachments/org-1/a")
-	require.NoError(t, err)
-	require.False(t, ok)
 }
 
 func TestTheBeginningOfAKeyIsNoBlob(t *testing.T) {
@@ -71,10 +65,7 @@ func TestTheBeginningOfAKeyIsNoBlob(t *testing.T) {
 	s, _ := open(t)
 	require.NoError(t, s.Put(t.Context(), "a/b/c", strings.NewReader("x"), ""))
 	for _, key := range []string{"a", "a/b", "a/b/c/d"} {
-		ok, err := s.Exists(t.Context(), key)
-		require.NoError(t, err, key)
-		require.False(t, ok, key)
-		_, err = s.Get(t.Context(), key)
+		_, err := s.Get(t.Context(), key)
 		require.True(t, fault.Is(err, fault.NotFound), "%s: %v", key, err)
 		require.NoError(t, s.Delete(t.Context(), key), key)
 	}
@@ -111,8 +102,6 @@ func TestKeysStayInsideTheStore(t *testing.T) {
 		_, err := s.Get(t.Context(), key)
 		require.Error(t, err, "%q", key)
 		require.Error(t, s.Delete(t.Context(), key), "%q", key)
-		_, err = s.Exists(t.Context(), key)
-		require.Error(t, err, "%q", key)
 	}
 }
 

@@ -84,9 +84,21 @@ func (b *bucket) delete(ctx context.Context, key string) error {
 	return err
 }
 
-func (b *bucket) exists(ctx context.Context, key string) error {
-	_, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.name, Key: &key})
-	return err
+// deleteBelow deletes one by one: not every store that speaks like S3 takes many at once.
+func (b *bucket) deleteBelow(ctx context.Context, prefix string) error {
+	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.name, Prefix: aws.String(prefix + "/")})
+	for pages.HasMorePages() {
+		found, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, o := range found.Contents {
+			if err := b.delete(ctx, aws.ToString(o.Key)); err != nil && !b.missing(err) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (b *bucket) check(ctx context.Context) error {

@@ -95,7 +95,35 @@ func (d dir) delete(_ context.Context, key string) error {
 	return os.Remove(d.file(key))
 }
 
-func (d dir) exists(_ context.Context, key string) error { return d.isFile(key) }
+// deleteBelow goes through a directory in portions, so that whoever waits can break it off.
+func (d dir) deleteBelow(ctx context.Context, prefix string) error {
+	path := d.file(prefix)
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	if st, err := f.Stat(); err != nil || !st.IsDir() {
+		return err // a blob of this very key has none below
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		some, err := f.ReadDir(1000)
+		for _, e := range some {
+			if err := os.RemoveAll(filepath.Join(path, e.Name())); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return os.RemoveAll(path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
 
 func (d dir) check(context.Context) error {
 	_, err := os.ReadDir(d.path)

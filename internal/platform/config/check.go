@@ -139,6 +139,9 @@ func (s *Serve) Finish(src Sources) error {
 	s.Mail.check(c)
 	s.Insights.check(c)
 	checkCapacity(c, "worker-capacity", s.WorkerCapacity)
+	if s.PurgeAfter < 24*time.Hour { // answers that are kept for a day are sealed with the organization's key
+		c.wrong("purge-after", "Give a duration of a day or more, like 720h.", "%s is too short to notice a mistake", s.PurgeAfter)
+	}
 	return c.err()
 }
 

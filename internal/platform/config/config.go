@@ -25,6 +25,7 @@ type Listen struct {
 	TLSCert        string         `name:"tls-cert" help:"File with the TLS certificate chain (PEM)." placeholder:"FILE" env:"GANTRY_TLS_CERT" group:"Network"`
 	TLSKey         string         `name:"tls-key" help:"File with the TLS private key (PEM)." placeholder:"FILE" env:"GANTRY_TLS_KEY" group:"Network"`
 	BehindProxy    bool           `help:"A proxy in front ends TLS. Needs --trusted-proxies for client addresses." env:"GANTRY_BEHIND_PROXY" group:"Network"`
+	NoConsole      bool           `help:"Serve the APIs alone, without the console's pages." env:"GANTRY_NO_CONSOLE" group:"Network"`
 	TrustedProxies []netip.Prefix `help:"Ranges of proxies whose X-Forwarded-For counts." placeholder:"CIDR" sep:"," env:"GANTRY_TRUSTED_PROXIES" group:"Network"`
 }
 
@@ -101,6 +102,8 @@ type Serve struct {
 	Older    `embed:""`
 	Insights `embed:""`
 	Log      `embed:""`
+
+	PurgeAfter time.Duration `help:"How long the data of a deleted organization is kept; 720h are 30 days. Its secrets go at once." default:"720h" env:"GANTRY_PURGE_AFTER" group:"Storage"`
 
 	WorkerCapacity int  `help:"Sessions the embedded worker works on at once; 0 for four per processor." default:"0" env:"GANTRY_WORKER_CAPACITY" group:"Worker"`
 	NoWorker       bool `help:"Start no embedded worker; sessions wait for split workers." env:"GANTRY_NO_WORKER" group:"Worker"`

@@ -156,6 +156,7 @@ func TestWrongSettingsAreRefusedWithWhatWhereAndHowToMend(t *testing.T) {
 		"blobs":                    {"--blobs ftp://x", []string{"ftp:// is not known", "s3://"}},
 		"keeper":                   {"--keeper vault://x", []string{"vault:// is not known"}},
 		"idle":                     {"--idle-timeout 1ms", []string{"too short"}},
+		"purge":                    {"--purge-after 23h", []string{"too short"}},
 		"ACU":                      {"--acu-minutes 0", []string{"out of range"}},
 		"ACU not a number":         {"--acu-minutes NaN", []string{"out of range"}},
 		"day":                      {"--day-offset 20h", []string{"no offset of any place"}},

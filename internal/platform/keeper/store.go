@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 
 	"gantry/internal/platform/db"
@@ -58,3 +59,18 @@ func (k *Keeper) writeDataKey(ctx context.Context, orgID string, wrapped []byte)
 	}
 	return readDataKey(ctx, d, orgID)
 }
+
+// Forget takes an organization's data key away: what was sealed with it opens nowhere any more, but in a process that has unwrapped the
+// key before, until that one ends.
+func (k *Keeper) Forget(ctx context.Context, orgID string) (bool, error) {
+	if orgID == "" {
+		return false, errOwnKey
+	}
+	some, err := db.Clear(ctx, k.d, `SELECT 1 FROM data_keys WHERE org_id = $1`, `DELETE FROM data_keys WHERE org_id = $1`, orgID)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.keys, orgID)
+	return some, err
+}
+
+var errOwnKey = errors.New("keeper: the enterprise's data key stays")

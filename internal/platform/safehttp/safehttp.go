@@ -67,24 +67,6 @@ type Guard struct{ allow []netip.Prefix }
 // NewGuard makes a guard that lets the operator's ranges through besides the public internet.
 func NewGuard(allow []netip.Prefix) *Guard { return &Guard{allow: allow} }
 
-// ParsePrefixes reads a list of CIDRs or single addresses, as operators write it.
-func ParsePrefixes(list []string) ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for _, s := range list {
-		if a, err := netip.ParseAddr(s); err == nil {
-			a = a.Unmap()
-			out = append(out, netip.PrefixFrom(a, a.BitLen()))
-			continue
-		}
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return nil, fmt.Errorf("%q is neither an address nor a CIDR", s)
-		}
-		out = append(out, p.Masked())
-	}
-	return out, nil
-}
-
 // Check reports whether an address may be dialled; a refusal wraps ErrRefused.
 func (g *Guard) Check(a netip.Addr) error {
 	if a.Zone() != "" {

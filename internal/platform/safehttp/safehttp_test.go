@@ -56,17 +56,13 @@ func TestCheckAgreesWithTheStandardLibrarysClasses(t *testing.T) {
 
 func TestAllowedRangeOpensThatRangeOnly(t *testing.T) {
 	t.Parallel()
-	allow, err := safehttp.ParsePrefixes([]string{"10.1.0.0/16", "127.0.0.1", "::1"})
-	require.NoError(t, err)
-	g := safehttp.NewGuard(allow)
+	g := safehttp.NewGuard([]netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")})
 	for _, s := range []string{"10.1.2.3", "127.0.0.1", "::1"} {
 		require.NoError(t, g.Check(netip.MustParseAddr(s)), s)
 	}
 	for _, s := range []string{"10.2.0.1", "127.0.0.2", "::ffff:10.1.2.3"} {
 		require.ErrorIs(t, g.Check(netip.MustParseAddr(s)), safehttp.ErrRefused, s)
 	}
-	_, err = safehttp.ParsePrefixes([]string{"example.com"})
-	require.ErrorContains(t, err, "example.com")
 }
 
 func TestClientRefusesLoopbackByLiteralByNameAndByMappedAddress(t *testing.T) {
@@ -101,9 +97,7 @@ func TestRedirectToARefusedAddressIsRefused(t *testing.T) {
 
 	outside := httptest.NewServer(http.RedirectHandler(target+"/secret", http.StatusFound))
 	t.Cleanup(outside.Close)
-	allow, err := safehttp.ParsePrefixes([]string{"127.0.0.1"})
-	require.NoError(t, err)
-	c := safehttp.NewGuard(allow).Client(5 * time.Second)
+	c := safehttp.NewGuard([]netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}).Client(5 * time.Second)
 	t.Cleanup(c.CloseIdleConnections)
 	resp, err := c.Get(outside.URL)
 	if err == nil {

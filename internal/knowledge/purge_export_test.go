@@ -1,0 +1,4 @@
+package knowledge
+
+// PurgeQueries are what a purge does over and over.
+var PurgeQueries = purgeQueries

@@ -1,0 +1,4 @@
+package playbook
+
+// PurgeQueries are what a purge does over and over.
+var PurgeQueries = purgeQueries

@@ -1,0 +1,29 @@
+package schedule
+
+import (
+	"context"
+
+	"gantry/internal/platform/db"
+)
+
+// PurgeOrg takes some of a deleted organization's schedules, deleted ones too, and says whether there was any.
+func (v *Service) PurgeOrg(ctx context.Context, orgID string) (bool, error) {
+	for _, q := range purgeQueries {
+		if some, err := db.Clear(ctx, v.DB, q[0], q[1], orgID); err != nil || some {
+			return some, err
+		}
+	}
+	return false, nil
+}
+
+// Each half has an index of its own.
+var purgeQueries = [][2]string{
+	{
+		`SELECT 1 FROM schedules WHERE org_id = $1 AND deleted_at IS NULL LIMIT 1`,
+		`DELETE FROM schedules WHERE schedule_id IN (SELECT schedule_id FROM schedules WHERE org_id = $1 AND deleted_at IS NULL LIMIT 500)`,
+	},
+	{
+		`SELECT 1 FROM schedules WHERE org_id = $1 AND deleted_at IS NOT NULL LIMIT 1`,
+		`DELETE FROM schedules WHERE schedule_id IN (SELECT schedule_id FROM schedules WHERE org_id = $1 AND deleted_at IS NOT NULL LIMIT 500)`,
+	},
+}
