@@ -18,11 +18,14 @@ BENCHDATA  ?= $(or $(TMPDIR),/tmp)/gantry-bench-data
 BENCHSCALE ?= 1
 
 LINT        := $(GO) tool -modfile=tools/go.mod golangci-lint
+TEMPL       := $(GO) tool -modfile=tools/templ.mod templ generate -log-level error
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 BUILDFLAGS  := -trimpath -ldflags '-X main.release=$(RELEASE)'
 
 # A version's document is emitted once the program has the version.
 OPENAPI := v1 v2 v3 gantry
+# The console's pages, each of which becomes Go beside it.
+PAGES := $(wildcard internal/console/*.templ)
 
 .PHONY: help
 help: ## Show this list
@@ -54,7 +57,11 @@ fmt: ## Format the code
 	$(LINT) fmt ./...
 
 .PHONY: generate
-generate: openapi ## Write everything that is generated
+generate: pages openapi ## Write everything that is generated
+
+.PHONY: pages
+pages: ## Write internal/console/*_templ.go
+	@for f in $(PAGES); do $(TEMPL) -f $$f; done
 
 .PHONY: openapi
 openapi: build ## Write api/openapi-*.json
@@ -66,6 +73,10 @@ check-generated: build ## Fail when a generated file isn't what would be generat
 	@for v in $(OPENAPI); do \
 		diff -u --label api/openapi-$$v.json --label generated api/openapi-$$v.json <($(BIN) openapi $$v) | head -n 40 || \
 			{ echo "api/openapi-$$v.json is not up to date: make generate" >&2; exit 1; }; \
+	done
+	@for f in $(PAGES); do \
+		diff -u --label $${f%.templ}_templ.go --label generated $${f%.templ}_templ.go <($(TEMPL) -f $$f -stdout) | head -n 40 || \
+			{ echo "$${f%.templ}_templ.go is not up to date: make generate" >&2; exit 1; }; \
 	done
 
 .PHONY: bench

@@ -149,7 +149,7 @@ func (r *adminRepoAddCmd) Run(ctx context.Context, io *stdio, src config.Sources
 		if err != nil {
 			return err
 		}
-		got, err := a.forge(r.RepoRoot...).AddTo(ctx, operator("repo add", access.ManageGitIntegrations), connection, r.Name, r.Address)
+		got, err := a.forge(r.RepoRoot...).Add(ctx, operator("repo add", access.ManageGitIntegrations), connection, r.Name, r.Address)
 		if err != nil {
 			return err
 		}
@@ -214,6 +214,6 @@ func (r *adminRepoRemoveCmd) Run(ctx context.Context, io *stdio, src config.Sour
 		if err != nil {
 			return err
 		}
-		return a.forge().RemoveFrom(ctx, operator("repo remove", access.ManageGitIntegrations), connection, r.Name)
+		return a.forge().Remove(ctx, operator("repo remove", access.ManageGitIntegrations), connection, r.Name)
 	})
 }

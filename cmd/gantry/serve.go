@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gantry/internal/kit"
-	"gantry/internal/platform/coldstart"
 	"gantry/internal/platform/config"
 	"gantry/internal/server"
 )
@@ -26,8 +25,6 @@ type serveCmd struct {
 
 // Run is the life of a server: hold the data directory, listen, open, announce, serve, drain.
 func (s *serveCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
-	coldstart.Hold()
-	defer coldstart.Over()
 	cfg := &s.Serve
 	if err := cfg.Finish(src); err != nil {
 		return err
@@ -63,7 +60,6 @@ func (s *serveCmd) Run(ctx context.Context, io *stdio, src config.Sources) error
 		return err
 	}
 	// What only the start needed goes back to the machine; nobody waits for it.
-	coldstart.Over()
 	go debug.FreeOSMemory()
 	return serveUntil(ctx, cfg, log, srv, l)
 }

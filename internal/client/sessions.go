@@ -162,17 +162,6 @@ func (c *Client) SendMessage(ctx context.Context, org, session string, m SendMes
 	return c.post(ctx, sessionPath(org, session)+"/messages", m)
 }
 
-// ListMessages gives one page, oldest first.
-func (c *Client) ListMessages(ctx context.Context, org, session, after string) (Page[Message], error) {
-	q := url.Values{}
-	if after != "" {
-		q.Set("after", after)
-	}
-	var p Page[Message]
-	err := c.Do(ctx, Request{Method: http.MethodGet, Path: sessionPath(org, session) + "/messages", Query: q}, &p)
-	return p, err
-}
-
 func (c *Client) post(ctx context.Context, path string, body any) (Session, error) {
 	var s Session
 	b, err := encode(body)

@@ -41,6 +41,7 @@ var differences = []difference{
 	{"GET /v2/enterprise/api-keys", "`api_key_value` is always null", "a key is kept hashed and shown once"},
 	{"GET /v2/enterprise/consumption/cycles", "an object with `cycles`, newest first; `?shape=reference`, `--v2-cycles=array` or `--v2-examples=off` give the bare array", "the quick examples read it so"},
 	{"GET /v2/enterprise/consumption/daily", daysBegin, "service users have no place in the published shape"},
+	{"GET /v2/enterprise/metrics/prs", "a pull request counts once its provider confirms that it brings in a branch that the session pushed ([git.md](git.md#pull-requests)); those of somebody else are left out", "the pages don't say what makes one a session's, and have no place for those taken over"},
 	{"GET /v2/enterprise/metrics/searches", "0", noSearches},
 	{"GET /v2/enterprise/metrics/usage", "`searches_count` is 0", noSearches},
 	{"GET /v2/enterprise/members", "`last_login`, `login_count` and `saml_id` are null, `name` is empty until the first sign-in, `searches_created_count` is 0, and `enterprise_role` is empty for who has roles through groups only", "what nobody keeps can't be told"},

@@ -38,6 +38,10 @@ and suspended; finished is running/finished and exit; expired is error; resume_r
 Paths that are served as well: ` + "`/v1/session/{id}`" + ` with its message and tags, ` + "`/v1/enterprise/audit-logs`, `/v2/audit-logs`, `/api/v2/enterprise/…`" + ` (pages of up to
 1,000), ` + "`DELETE /sessions/{id}`, `POST /v1/sessions/{id}/messages`, `/v2/enterprise/repositories/…`" + `, and any of them with a slash at the end.
 
+` + "`/v1/audit-logs`" + ` and ` + "`/v1/enterprise/consumption`" + ` are the enterprise's and take an enterprise admin's keys, ` + "`cog_`" + ` and ` + "`apk_user_`" + `. With ` + "`--strict-older-keys`" + `,
+which refuses ` + "`cog_`" + ` on v1 and v2, the latter alone reads them. An ` + "`apk_user_`" + ` key ends for good when its person loses their access to its organization: whoever
+comes back needs a new one.
+
 This page is written by ` + "`go test ./internal/contracttest -update`" + ` from what the operations themselves declare.
 `
 

@@ -150,7 +150,7 @@ func claimTx(ctx context.Context, tx *db.Tx, sessionID, acceptorID string, now t
 	c := Claim{Token: id.NewKey(id.KeyConnect)}
 	var err error
 	c.Row, err = db.One(ctx, tx, scanRow, `UPDATE queue SET phase = 'claimed', acceptor_id = $1, last_acceptor = $1,
-			fence = fence + 1, token_hash = $2, claim_deadline = $3, lease_until = $3, last_batch = 0, ip_ranges = NULL,
+			fence = fence + 1, token_hash = $2, claim_deadline = $3, lease_until = $3, last_batch = 0, ip_ranges = NULL, claim_key = NULL,
 			updated_at = CASE WHEN updated_at < $4 THEN $4 ELSE updated_at + 1 END
 		WHERE session_id = $5 AND phase = 'pending' RETURNING `+rowColumns,
 		acceptorID, id.HashKey(c.Token), now.Add(ClaimTime).UnixMilli(), now.UnixMilli(), sessionID)

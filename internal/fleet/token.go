@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"time"
 
 	"gantry/internal/access"
 	"gantry/internal/platform/db"
@@ -13,18 +14,41 @@ import (
 	"gantry/internal/platform/id"
 )
 
-// BindTx ties a fresh claim's connect token to the addresses from which the key of its worker is good. No ranges are all addresses.
-func BindTx(ctx context.Context, tx *db.Tx, sessionID string, ranges []netip.Prefix) error {
-	if len(ranges) == 0 {
+// BindTx ties a fresh claim to the key of its worker: it ends with the key, and its connect token is good only from the addresses from
+// which the key is. Who claims without a worker's key, as the embedded worker does, is tied to nothing.
+func BindTx(ctx context.Context, tx *db.Tx, sessionID string, who access.Subject) error {
+	var ranges sql.NullString
+	if len(who.IPRanges) > 0 {
+		text, err := json.Marshal(who.IPRanges)
+		if err != nil {
+			return err
+		}
+		ranges = db.Null(string(text))
+	}
+	var key string
+	if who.Kind == access.Worker {
+		key = who.KeyID
+	}
+	if key == "" && !ranges.Valid {
 		return nil
 	}
-	text, err := json.Marshal(ranges)
-	if err != nil {
-		return err
-	}
-	_, err = db.Exec(ctx, tx, `UPDATE queue SET ip_ranges = $1 WHERE session_id = $2`, string(text), sessionID)
+	_, err := db.Exec(ctx, tx, `UPDATE queue SET ip_ranges = $1, claim_key = $2 WHERE session_id = $3`, ranges, db.Null(key), sessionID)
 	return err
 }
+
+// keyEnded is true of a claim whose key is good no more for what it claimed: revoked, over, or not for this outpost or organization.
+// $1 is the time in Unix milliseconds. Ids need no escaping in JSON, so a list has one when it has its quoted form.
+const keyEnded = `claim_key IS NOT NULL AND NOT EXISTS (SELECT 1 FROM worker_keys k WHERE k.worker_key_id = queue.claim_key
+	AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $1)
+	AND REPLACE(k.outposts, '"' || queue.outpost_id || '"', '') <> k.outposts
+	AND (k.orgs IS NULL OR REPLACE(k.orgs, '"' || queue.org_id || '"', '') <> k.orgs))`
+
+// Disowned lists claims whose key has ended, at most n.
+func Disowned(ctx context.Context, q db.Querier, now time.Time, n int) ([]Row, error) {
+	return db.All(ctx, q, scanRow, disownedQuery, now.UnixMilli(), n)
+}
+
+const disownedQuery = `SELECT ` + rowColumns + ` FROM queue WHERE phase = 'claimed' AND ` + keyEnded + ` LIMIT $2`
 
 // withRanges reads the ranges behind a row's columns.
 type withRanges struct {
@@ -35,8 +59,8 @@ type withRanges struct {
 // Scan takes one column more.
 func (s *withRanges) Scan(dest ...any) error { return s.Scanner.Scan(append(dest, &s.ranges)...) }
 
-// ByToken finds the claim that a connect token belongs to: 401 when it is unknown, its claim has ended, or it isn't good from this
-// address.
+// ByToken finds the claim that a connect token belongs to: 401 when it is unknown, its claim or the key that made it has ended, or it
+// isn't good from this address.
 func (v *Service) ByToken(ctx context.Context, token string, remote netip.Addr) (Row, error) {
 	none := fault.New(fault.Unauthenticated, "the connect token is unknown or its claim has ended")
 	if !id.WellFormed(id.KeyConnect, token) {
@@ -50,7 +74,7 @@ func (v *Service) ByToken(ctx context.Context, token string, remote netip.Addr) 
 			err = json.Unmarshal([]byte(with.ranges.String), &ranges)
 		}
 		return r, err
-	}, `SELECT `+rowColumns+`, ip_ranges FROM queue WHERE token_hash = $1`, id.HashKey(token))
+	}, `SELECT `+rowColumns+`, ip_ranges FROM queue WHERE token_hash = $2 AND NOT (`+keyEnded+`)`, v.Clock.Millis(), id.HashKey(token))
 	if errors.Is(err, db.ErrNone) || err == nil && !access.From(ranges, remote) {
 		return Row{}, none
 	}
