@@ -34,6 +34,8 @@ type ending struct {
 	session client.Session
 	// finished says that its last turn had ended when idle time or a user put it to sleep.
 	finished bool
+	// slept says that it ended by itself.
+	slept bool
 }
 
 // code is the exit code of docs/worker.md.
@@ -42,6 +44,8 @@ func (e ending) code() int {
 	switch {
 	case s.Status == "error" || s.Status == "suspended" && s.StatusDetail == "error":
 		return exitError
+	case s.Status == "exit" && e.finished && e.slept:
+		return exitOK
 	case s.Status == "exit":
 		return exitTerminated
 	case s.Status == "running" && s.StatusDetail == wire.StateFinished:
@@ -79,6 +83,7 @@ type watch struct {
 
 	stands   standing
 	finished bool // the last running state seen was finished
+	slept    bool // it ended by itself: whoever ends a session gives no reason
 }
 
 // standing is what the events seen so far say about the session.
@@ -185,7 +190,7 @@ func (w *watch) end(ctx context.Context, err error) (ending, error) {
 		return ending{}, ctx.Err()
 	}
 	s, err := w.c.GetSession(ctx, w.org, w.session)
-	return ending{session: s, finished: w.finished}, err
+	return ending{session: s, finished: w.finished, slept: w.slept}, err
 }
 
 func (w *watch) see(e client.Event) {
@@ -202,6 +207,7 @@ func (w *watch) see(e client.Event) {
 			if d.Status == "running" {
 				w.finished = d.Detail == wire.StateFinished
 			}
+			w.slept = d.Reason != ""
 		}
 	}
 	w.handle(e)

@@ -53,6 +53,9 @@ func TestExitCodesSayHowASessionStands(t *testing.T) {
 		require.False(t, stopped(s, ""), s)
 	}
 	require.False(t, stopped("running", "working"))
+	ended := client.Session{Status: "exit"}
+	require.Equal(t, exitOK, ending{session: ended, finished: true, slept: true}.code(), "it had finished and can't be resumed")
+	require.Equal(t, exitTerminated, ending{session: ended, slept: true}.code())
 }
 
 // story is a session whose stream sends parts, each after the one before was read, and whose state is that of the last part sent.

@@ -141,6 +141,7 @@ func serveUntil(ctx context.Context, cfg *config.Serve, log *slog.Logger, srv *s
 	case <-doorsCtx.Done():
 		log.Error("a part of the server failed; stopping", "error", context.Cause(doorsCtx))
 	}
+	srv.Stopping()
 	stopWork()
 	err := worker.Wait()
 	srv.Drain()

@@ -14,6 +14,7 @@ import (
 	"gantry/internal/access"
 	"gantry/internal/kit/kittest"
 	"gantry/internal/platform/config"
+	"gantry/internal/platform/id"
 	"gantry/internal/servertest"
 	"gantry/internal/session"
 )
@@ -116,6 +117,17 @@ func TestGuessedKeysAreCountedByTheirAddress(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, p.status)
 	require.NotEmpty(t, p.header.Get("Retry-After"))
 	require.Equal(t, http.StatusOK, b.post("/login", url.Values{"key": {s.Admin.Token.Reveal()}}).status, "a known key never meets the limit")
+}
+
+func TestGuessedCookiesAreCountedByTheirAddress(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t, servertest.Options{Listen: true, Configure: func(c *config.Serve) { c.UnknownKeyLimit = 3 }})
+	b := open(t, s)
+	for range 3 {
+		require.Contains(t, b.get("/", "Cookie", "gantry="+id.NewKey("")).path, "/login")
+	}
+	require.Equal(t, http.StatusTooManyRequests, b.get("/", "Cookie", "gantry="+id.NewKey("")).status)
+	require.Equal(t, http.StatusOK, signedIn(t, s, s.Admin.Token.Reveal()).get("/").status, "who is signed in never meets the limit")
 }
 
 func TestAPersonsKeysSignInAndAnOlderOneIsBoundToItsOrganization(t *testing.T) {

@@ -42,7 +42,7 @@ func TestServiceUsersAndTheirKeysAreManaged(t *testing.T) {
 		again := b.get(path).body
 		shows(t, again, "builder")
 		shows(t, again, "Organization Member")
-		shows(t, again, "expires in 6 days")
+		shows(t, again, "expires in 7 days")
 		hides(t, again, first, "the token is shown once")
 
 		user := between(t, again, `popovertarget="add-`, `"`)

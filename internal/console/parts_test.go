@@ -230,7 +230,7 @@ func TestHowLongAgoReadsWell(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for d, want := range map[time.Duration]string{
 		time.Second: "just now", 59 * time.Second: "59 s ago", 90 * time.Second: "1 min ago", 47 * time.Hour: "47 h ago", 49 * time.Hour: "2 days ago",
-		-30 * time.Minute: "in 30 min",
+		-30 * time.Minute: "in 30 min", -90*24*time.Hour + time.Second: "in 90 days",
 	} {
 		require.Equal(t, want, ago(now, now.Add(-d)))
 	}

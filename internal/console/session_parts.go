@@ -79,7 +79,7 @@ func (t *tool) outcome() string {
 	case wire.ToolFailed:
 		parts = append(parts, "failed")
 	case wire.ToolInterrupted:
-		parts = append(parts, "interrupted: its worker was lost")
+		parts = append(parts, "interrupted")
 	case wire.ToolPending:
 		parts = append(parts, "waits")
 	case wire.ToolInProgress:

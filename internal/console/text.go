@@ -137,12 +137,23 @@ func span(d time.Duration) string {
 func ago(now, t time.Time) string {
 	d := now.Sub(t)
 	if d < 0 {
-		return "in " + largest(-d)
+		return "in " + largest(rounded(-d))
 	}
 	if d < 5*time.Second {
 		return "just now"
 	}
 	return largest(d) + " ago"
+}
+
+// rounded has what is still to come read as people say it: 90 days, not 89 and some hours.
+func rounded(d time.Duration) time.Duration {
+	switch {
+	case d < time.Hour:
+		return d + 30*time.Second
+	case d < 48*time.Hour:
+		return d + 30*time.Minute
+	}
+	return d + 12*time.Hour
 }
 
 func largest(d time.Duration) string {

@@ -121,7 +121,7 @@ func (v *visit) enter() error {
 	if v.token == "" {
 		return errSignIn
 	}
-	who, err := v.kit.Enter(v.w, v.r, kit.Entry{Stream: v.stream, Who: func(ctx context.Context, remote netip.Addr) (access.Subject, error) {
+	who, err := v.kit.Enter(v.w, v.r, kit.Entry{Stream: v.stream, Guess: true, Who: func(ctx context.Context, remote netip.Addr) (access.Subject, error) {
 		b, err := v.Members.Browser(ctx, v.token)
 		if err != nil {
 			return access.Subject{}, err

@@ -15,8 +15,9 @@ import (
 )
 
 // BindTx ties a fresh claim to the key of its worker: it ends with the key, and its connect token is good only from the addresses from
-// which the key is. Who claims without a worker's key, as the embedded worker does, is tied to nothing.
-func BindTx(ctx context.Context, tx *db.Tx, sessionID string, who access.Subject) error {
+// which the key is. Who claims without a worker's key, as the embedded worker does, is tied to nothing. A key that has ended claims
+// nothing: 401.
+func BindTx(ctx context.Context, tx *db.Tx, sessionID string, who access.Subject, now time.Time) error {
 	var ranges sql.NullString
 	if len(who.IPRanges) > 0 {
 		text, err := json.Marshal(who.IPRanges)
@@ -32,7 +33,17 @@ func BindTx(ctx context.Context, tx *db.Tx, sessionID string, who access.Subject
 	if key == "" && !ranges.Valid {
 		return nil
 	}
-	_, err := db.Exec(ctx, tx, `UPDATE queue SET ip_ranges = $1, claim_key = $2 WHERE session_id = $3`, ranges, db.Null(key), sessionID)
+	if _, err := db.Exec(ctx, tx, `UPDATE queue SET ip_ranges = $1, claim_key = $2 WHERE session_id = $3`,
+		ranges, db.Null(key), sessionID); err != nil {
+		return err
+	}
+	_, err := db.One(ctx, tx, db.Int, `SELECT 1 FROM queue WHERE `+keyEnded+` AND session_id = $2`, now.UnixMilli(), sessionID)
+	if errors.Is(err, db.ErrNone) {
+		return nil
+	}
+	if err == nil { // a request that was held open, or a replica that hasn't heard of it yet
+		err = fault.New(fault.Unauthenticated, "the worker key is expired or revoked, or not good for this session")
+	}
 	return err
 }
 
@@ -74,7 +85,7 @@ func (v *Service) ByToken(ctx context.Context, token string, remote netip.Addr) 
 			err = json.Unmarshal([]byte(with.ranges.String), &ranges)
 		}
 		return r, err
-	}, `SELECT `+rowColumns+`, ip_ranges FROM queue WHERE token_hash = $2 AND NOT (`+keyEnded+`)`, v.Clock.Millis(), id.HashKey(token))
+	}, `SELECT `+rowColumns+`, ip_ranges FROM queue WHERE NOT (`+keyEnded+`) AND token_hash = $2`, v.Clock.Millis(), id.HashKey(token))
 	if errors.Is(err, db.ErrNone) || err == nil && !access.From(ranges, remote) {
 		return Row{}, none
 	}

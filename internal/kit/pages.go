@@ -19,7 +19,7 @@ import (
 type Entry struct {
 	// Who says who asks, from their real address.
 	Who func(ctx context.Context, remote netip.Addr) (access.Subject, error)
-	// Guess says that a key is offered: a refused one counts against its address, as everywhere.
+	// Guess says that a secret is offered: a refused one counts against its address, as everywhere.
 	Guess bool
 	// Stream counts the request as a stream.
 	Stream bool

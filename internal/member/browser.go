@@ -97,6 +97,9 @@ func (s *Service) SignIn(ctx context.Context, sub access.Subject, key string) (s
 
 // Browser finds a signed-in browser by its token, and notes that it is used. It says nothing of who it is: see BrowserSubject.
 func (s *Service) Browser(ctx context.Context, token string) (Browser, error) {
+	if !id.WellFormed("", token) {
+		return Browser{}, errSignedOut
+	}
 	b, err := readBrowser(ctx, s.db.Reader(), sha256.Sum256([]byte(token)))
 	if errors.Is(err, db.ErrNone) {
 		return b, errSignedOut

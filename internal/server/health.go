@@ -38,12 +38,17 @@ func (s *Server) queue(ctx context.Context) (telemetry.Queue, error) {
 
 const readyTime = 2 * time.Second
 
-// readyz refuses while the database is away or below this program's schema version.
+// Stopping has balancers send nothing more: the server is no longer ready, and answers all the same until its worker has drained.
+func (s *Server) Stopping() { s.stopping.Store(true) }
+
+// readyz refuses while the server stops, or the database is away or below this program's schema version.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTime)
 	defer cancel()
 	have, want, err := s.DB.SchemaVersion(ctx)
 	switch {
+	case s.stopping.Load():
+		answer(w, http.StatusServiceUnavailable, "stopping")
 	case err != nil:
 		answer(w, http.StatusServiceUnavailable, "the database doesn't answer")
 	case have < want:

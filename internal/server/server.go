@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -50,6 +51,7 @@ type Server struct {
 	cfg      *config.Serve
 	first    *member.Admin
 	embedded secret.String
+	stopping atomic.Bool
 }
 
 // New opens the ground, fills a database that was never used, and wires rooms and doors.

@@ -162,3 +162,19 @@ func TestAnOrganizationsEndTakesItsKeysAtOnce(t *testing.T) {
 		require.Error(t, err)
 	})
 }
+
+func TestAnUploadThatIsSentAgainIsOneFile(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t, servertest.Options{})
+	const form = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nhello\r\n--b--\r\n"
+	for _, path := range []string{"/v3/organizations/" + s.Org + "/attachments", "/v1/attachments?org_id=" + s.Org} {
+		send := func(key string) string {
+			a := s.Do(t, http.MethodPost, path, s.Admin.Token.Reveal(), form, "Content-Type", "multipart/form-data; boundary=b", "Idempotency-Key", key)
+			require.Equal(t, http.StatusOK, a.Status, a.Body)
+			return a.Body
+		}
+		first := send("one")
+		require.Equal(t, first, send("one"))
+		require.NotEqual(t, first, send("two"))
+	}
+}

@@ -69,7 +69,7 @@ var (
 var steps = []func(o *old){
 	(*old).ground, (*old).jobs, (*old).people, (*old).access, (*old).seal, (*old).limits, (*old).knowledge, (*old).secrets, (*old).schedules,
 	(*old).metrics, (*old).insights, (*old).forge, (*old).legacy, (*old).console, (*old).pulls,
-	(*old).purge,
+	(*old).purge, (*old).claimKey,
 }
 
 func (o *old) ground() {
@@ -247,6 +247,10 @@ func (o *old) pulls() {
 
 func (o *old) purge() {
 	o.exec(`UPDATE organizations SET purge_stage = 1, purge_place = 'sessions 0/' WHERE org_id = 'org-gone'`)
+}
+
+func (o *old) claimKey() {
+	o.exec(`UPDATE queue SET claim_key = 'worker-key-1' WHERE session_id = 'a3'`)
 }
 
 // From every step on, with data in it, the newest release reads what was there.

@@ -119,7 +119,7 @@ func (v *Service) holdTx(ctx context.Context, tx *db.Tx, sessionID string) (*Ses
 // claimedTx notes a claim on its session. What told an earlier claim to end isn't meant for this one; messages that nobody took in
 // hand are.
 func (v *Service) claimedTx(ctx context.Context, tx *db.Tx, who access.Subject, s *Session, c fleet.Claim) error {
-	if err := fleet.BindTx(ctx, tx, c.SessionID, who); err != nil {
+	if err := fleet.BindTx(ctx, tx, c.SessionID, who, v.now()); err != nil {
 		return err
 	}
 	if s.AckedCommand < s.LastCommand {
@@ -227,7 +227,7 @@ func (v *Service) Spec(ctx context.Context, r fleet.Row) (*wire.Spec, error) {
 	}
 	if s.TurnCommand != 0 {
 		spec.Interrupted = true
-		spec.OpenTools, err = v.openTools(ctx, s)
+		spec.OpenTools, spec.OpenTitles, err = v.openTools(ctx, s)
 	}
 	return spec, err
 }
@@ -267,22 +267,25 @@ func scanTranscript(r db.Scanner) (transcriptRow, error) {
 	return row, err
 }
 
-// openTools lists the tool calls of the broken turn that never ended.
-func (v *Service) openTools(ctx context.Context, s *Session) ([]string, error) {
+// openTools lists the tool calls of the broken turn that never ended, with their titles.
+func (v *Service) openTools(ctx context.Context, s *Session) (ids, titles []string, err error) {
 	rows, err := db.All(ctx, v.DB.Reader(), db.Text, `SELECT data FROM session_events WHERE session_id = $1 AND type = 'tool'
 		AND seq > COALESCE((SELECT MAX(seq) FROM session_events WHERE session_id = $1 AND type = 'turn'), 0) ORDER BY seq`, s.ID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	open := map[string]bool{}
+	open, title := map[string]bool{}, map[string]string{}
 	var order []string
 	for _, text := range rows {
 		var t wire.ToolData
 		if err := json.Unmarshal([]byte(text), &t); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if _, seen := open[t.ID]; !seen {
 			order = append(order, t.ID)
+		}
+		if t.Title != "" {
+			title[t.ID] = t.Title
 		}
 		switch t.Status {
 		case wire.ToolCompleted, wire.ToolFailed, wire.ToolInterrupted:
@@ -293,11 +296,10 @@ func (v *Service) openTools(ctx context.Context, s *Session) ([]string, error) {
 			open[t.ID] = open[t.ID] || t.Status == ""
 		}
 	}
-	var out []string
 	for _, toolID := range order {
 		if open[toolID] {
-			out = append(out, toolID)
+			ids, titles = append(ids, toolID), append(titles, title[toolID])
 		}
 	}
-	return out, nil
+	return ids, titles, nil
 }

@@ -27,22 +27,30 @@ func TestABadFieldIsNamed(t *testing.T) {
 			field  string
 			change func(*session.CreateParams)
 		}{
-			"empty prompt":      {"prompt", func(p *session.CreateParams) { p.Prompt = " \n" }},
-			"long prompt":       {"prompt", func(p *session.CreateParams) { p.Prompt = long }},
-			"NUL in prompt":     {"prompt", func(p *session.CreateParams) { p.Prompt = "a\x00b" }},
-			"title":             {"title", func(p *session.CreateParams) { p.Title = long }},
-			"51 tags":           {"tags", func(p *session.CreateParams) { p.Tags = make([]string, 51) }},
-			"empty tag":         {"1", func(p *session.CreateParams) { p.Tags = []string{"a", " "} }},
-			"no ACUs":           {"max_acu_limit", func(p *session.CreateParams) { p.MaxACU = new(int64(0)) }},
-			"negative ACUs":     {"max_acu_limit", func(p *session.CreateParams) { p.MaxACU = new(int64(-1)) }},
-			"too many ACUs":     {"max_acu_limit", func(p *session.CreateParams) { p.MaxACU = new(int64(1 << 62)) }},
-			"mode":              {"devin_mode", func(p *session.CreateParams) { p.Mode = "slow" }},
-			"origin":            {"origin", func(p *session.CreateParams) { p.Origin = "moon" }},
-			"many repos":        {"repos", func(p *session.CreateParams) { p.Repos = many }},
-			"unknown repo":      {"0", func(p *session.CreateParams) { p.Repos = []string{"acme/none"} }},
-			"many attachments":  {"attachment_urls", func(p *session.CreateParams) { p.AttachmentURLs = many }},
-			"relative address":  {"0", func(p *session.CreateParams) { p.AttachmentURLs = []string{"/attachments/x/y"} }},
-			"many links":        {"session_links", func(p *session.CreateParams) { p.Links = many }},
+			"empty prompt":     {"prompt", func(p *session.CreateParams) { p.Prompt = " \n" }},
+			"long prompt":      {"prompt", func(p *session.CreateParams) { p.Prompt = long }},
+			"NUL in prompt":    {"prompt", func(p *session.CreateParams) { p.Prompt = "a\x00b" }},
+			"title":            {"title", func(p *session.CreateParams) { p.Title = long }},
+			"51 tags":          {"tags", func(p *session.CreateParams) { p.Tags = make([]string, 51) }},
+			"empty tag":        {"1", func(p *session.CreateParams) { p.Tags = []string{"a", " "} }},
+			"no ACUs":          {"max_acu_limit", func(p *session.CreateParams) { p.MaxACU = new(int64(0)) }},
+			"negative ACUs":    {"max_acu_limit", func(p *session.CreateParams) { p.MaxACU = new(int64(-1)) }},
+			"too many ACUs":    {"max_acu_limit", func(p *session.CreateParams) { p.MaxACU = new(int64(1 << 62)) }},
+			"mode":             {"devin_mode", func(p *session.CreateParams) { p.Mode = "slow" }},
+			"origin":           {"origin", func(p *session.CreateParams) { p.Origin = "moon" }},
+			"many repos":       {"repos", func(p *session.CreateParams) { p.Repos = many }},
+			"unknown repo":     {"0", func(p *session.CreateParams) { p.Repos = []string{"acme/none"} }},
+			"many attachments": {"attachment_urls", func(p *session.CreateParams) { p.AttachmentURLs = many }},
+			"relative address": {"0", func(p *session.CreateParams) { p.AttachmentURLs = []string{"/attachments/x/y"} }},
+			"many links":       {"session_links", func(p *session.CreateParams) { p.Links = many }},
+			"large secrets": {"session_secrets", func(p *session.CreateParams) {
+				for i := range 20 {
+					p.Secrets = append(p.Secrets, session.SecretParam{Key: fmt.Sprint("K", i), Value: secret.New(strings.Repeat("x", 65_000))})
+				}
+			}},
+			"a secret of wide characters": {"value", func(p *session.CreateParams) {
+				p.Secrets = []session.SecretParam{{Key: "K", Value: secret.New(strings.Repeat("€", 60_000))}}
+			}},
 			"many secrets":      {"session_secrets", func(p *session.CreateParams) { p.Secrets = make([]session.SecretParam, session.MaxSecrets+1) }},
 			"secret key":        {"key", func(p *session.CreateParams) { p.Secrets = []session.SecretParam{{}} }},
 			"long secret value": {"value", func(p *session.CreateParams) { p.Secrets = []session.SecretParam{{Key: "A", Value: secret.New(long)}} }},

@@ -28,6 +28,8 @@ func TestHotQueriesReadAnIndex(t *testing.T) {
 			{"lapsed", "queue_leases", `SELECT session_id FROM queue WHERE phase = 'claimed' AND lease_until < 5 ORDER BY lease_until LIMIT 100`},
 			{"held", "queue_claimed", `SELECT session_id FROM queue WHERE outpost_id = 'default' AND phase = 'claimed' AND acceptor_id = 'w'`},
 			{"active claims", "queue_claimed", `SELECT COUNT(*) FROM queue WHERE outpost_id = 'default' AND phase = 'claimed'`},
+			{"disowned", "queue_claim_key", `SELECT session_id FROM queue WHERE phase = 'claimed' AND claim_key IS NOT NULL AND NOT EXISTS (
+				SELECT 1 FROM worker_keys k WHERE k.worker_key_id = queue.claim_key AND k.revoked_at IS NULL) LIMIT 100`},
 			{"token", "queue_token", `SELECT session_id FROM queue WHERE token_hash = '\x00'`},
 			{"oldest", "queue_oldest", `SELECT COALESCE(MIN(enqueued_at), 0) FROM queue WHERE phase = 'pending'`},
 			{"watch", "queue_watch", `SELECT session_id FROM queue WHERE outpost_id = 'default' AND (updated_at, session_id) >= (5, 'x')

@@ -97,7 +97,9 @@ const (
 	MaxPrompt       = 1 << 20   // bytes of a prompt or a message
 	MaxSecretKey    = 256       // characters
 	MaxSecretValue  = 65_536    // characters
+	MaxSecretBytes  = 120_000   // bytes of a value: the kernel takes 128 KiB for one variable
 	MaxSecrets      = 200       // session_secrets of one session
+	MaxAllSecrets   = 1 << 20   // bytes of all of them: the kernel takes some 2 MB of environment
 	MaxACULimit     = 1e12      // ACUs; in millionths it still fits 63 bits
 	MaxListed       = 200       // repos, links, attachments of one request
 	MaxAttachment   = 75 << 20  // contract/behaviour.md §3.12

@@ -9,7 +9,6 @@ import (
 
 	"gantry/internal/access"
 	"gantry/internal/fleet"
-	"gantry/internal/platform/clock"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/events"
 	"gantry/internal/wire"
@@ -164,11 +163,19 @@ func (v *Service) sleepIdle(ctx context.Context, now time.Time) error {
 			if s.IdleSince.IsZero() || now.Sub(s.IdleSince) < v.IdleTime {
 				return evs, nil
 			}
-			return v.suspendTx(ctx, tx, s, evs, now, Idle, "")
+			return v.suspendTx(ctx, tx, s, evs, now, Idle, s.idleReason())
 		})
 		failed = append(failed, err)
 	}
 	return errors.Join(failed...)
+}
+
+// idleReason tells why a session ends that could only have slept.
+func (s *Session) idleReason() string {
+	if s.Resumable {
+		return ""
+	}
+	return "nothing was asked of it for a while, and it can't be resumed"
 }
 
 // endOrphans ends the live sessions of deleted organizations. Both sides have an index of their own, so that a look costs nothing when

@@ -51,6 +51,7 @@ func (p *CreateParams) validateSecrets() error {
 	if len(p.Secrets) > MaxSecrets {
 		return fault.InvalidField("session_secrets", "at most %d secrets", MaxSecrets)
 	}
+	all := 0
 	for i, s := range p.Secrets {
 		at := fmt.Sprintf("session_secrets.%d.", i)
 		if n := utf8.RuneCountInString(s.Key); n < 1 || n > MaxSecretKey || strings.ContainsRune(s.Key, 0) {
@@ -59,6 +60,13 @@ func (p *CreateParams) validateSecrets() error {
 		if utf8.RuneCountInString(s.Value.Reveal()) > MaxSecretValue || strings.ContainsRune(s.Value.Reveal(), 0) {
 			return fault.InvalidField(at+"value", "must have at most %d characters and no NUL", MaxSecretValue)
 		}
+		if len(s.Value.Reveal()) > MaxSecretBytes {
+			return fault.InvalidField(at+"value", "must have at most %d bytes", MaxSecretBytes)
+		}
+		all += len(s.Key) + len(s.Value.Reveal())
+	}
+	if all > MaxAllSecrets {
+		return fault.InvalidField("session_secrets", "must have at most %d bytes together; hand larger things over as attachments", MaxAllSecrets)
 	}
 	return nil
 }

@@ -109,6 +109,8 @@ type Spec struct {
 	Interrupted bool `json:"interrupted,omitempty"`
 	// OpenTools are the tool calls of that turn which never ended; the worker reports each as interrupted.
 	OpenTools []string `json:"open_tools,omitempty"`
+	// OpenTitles are their titles in the same order, "" for one that has none.
+	OpenTitles []string `json:"open_titles,omitempty"`
 	// Transcript is the conversation so far, for a worker that has not the agent's own memory of it.
 	Transcript []TranscriptEntry `json:"transcript,omitempty"`
 }

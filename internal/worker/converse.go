@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +86,9 @@ func (r *run) pickUp() error {
 	for _, tool := range r.spec.OpenTools {
 		r.say.event(wire.EventTool, wire.ToolData{ID: tool, Status: wire.ToolInterrupted})
 	}
+	if err := r.checkDisk(); err != nil {
+		return err
+	}
 	t := &turn{r: r, command: r.spec.LastCommand}
 	if len(r.spec.OpenTools) == 0 && len(r.spec.Agent.Command) == 0 && !r.anew {
 		// The runbook was broken off between two blocks, here: it knows the rest.
@@ -93,11 +97,22 @@ func (r *run) pickUp() error {
 		return t.run([]acp.ContentBlock{acp.ContextBlock("The turn was broken off between two blocks; go on with the rest.")})
 	}
 	if !r.spec.Agent.ResumesTurns {
-		r.report(wire.StateWaitingForUser, interruptedReason(strings.Join(r.spec.OpenTools, ", ")))
+		r.report(wire.StateWaitingForUser, interruptedReason(r.openTools()))
 		return r.rep.Barrier(r.ctx)
 	}
 	r.report(wire.StateWorking, "")
 	return t.run(r.goOn())
+}
+
+// openTools names the tool calls that an earlier claim left open in one phrase: by their titles, else by their ids.
+func (r *run) openTools() string {
+	names := slices.Clone(r.spec.OpenTools)
+	for i, title := range r.spec.OpenTitles {
+		if title != "" && i < len(names) {
+			names[i] = title
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func interruptedReason(step string) string {
@@ -110,6 +125,9 @@ func interruptedReason(step string) string {
 // answer runs the turn of one message.
 func (r *run) answer(message wire.Command) error {
 	if err := r.takeSlot(); err != nil {
+		return err
+	}
+	if err := r.checkDisk(); err != nil {
 		return err
 	}
 	t := &turn{r: r, command: message.Number}

@@ -201,18 +201,43 @@ func TestASessionThatWritesMoreThanItMayIsEnded(t *testing.T) {
 	require.Contains(t, states(one.awaitState(t, wire.StateError, 1), wire.StateError)[0].Reason, "its limit is 1 MiB")
 }
 
+func TestAShortTurnIsHeldToTheDiskLimitToo(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	limits := wire.Limits{DiskBytes: 1 << 20}
+	one := s.session("quota2", block("dd if=/dev/zero of=big bs=1M count=3 2>&1"), wire.Spec{Limits: limits})
+	two := s.session("quota3", block("echo small > note"), wire.Spec{Limits: limits})
+	w := work(t, s)
+	events := one.awaitState(t, wire.StateError, 1)
+	require.Equal(t, "The session has written 3 MiB; its limit is 1 MiB.", states(events, wire.StateError)[0].Reason)
+	require.Empty(t, states(events, wire.StateFinished))
+	ended := pick[wire.TurnData](events, wire.EventTurn)
+	require.Equal(t, wire.TurnData{Status: "ended", Command: 1, StopReason: "end_turn"}, ended[len(ended)-1])
+
+	// What grew while nobody looked counts before the next turn begins.
+	two.awaitState(t, wire.StateFinished, 1)
+	big := filepath.Join(w.options.DataDir, "sessions", "quota3", "work", "big")
+	require.NoError(t, os.WriteFile(big, make([]byte, 3<<20), 0o600))
+	two.tell(wire.Command{Kind: wire.CommandMessage, Text: block("rm big; echo ran")})
+	two.enqueue(wire.KindResume)
+	events = two.awaitState(t, wire.StateError, 1)
+	require.Contains(t, states(events, wire.StateError)[0].Reason, "its limit is 1 MiB")
+	require.NotContains(t, output(events), "ran")
+}
+
 func TestAnInterruptedTurnOfARunbookWaitsForItsUser(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	one := s.session("int1", block("echo must not run again"), wire.Spec{Interrupted: true, OpenTools: []string{"rb-1-2"}})
+	one := s.session("int1", block("echo must not run again"), wire.Spec{Interrupted: true, OpenTools: []string{"rb-1-2", "rb-1-3"}, OpenTitles: []string{"make test", ""}})
 	s.mu.Lock()
 	one.taken = 1 // the first claim took it in hand
 	one.spec.Kind = wire.KindResume
 	s.mu.Unlock()
 	work(t, s)
 	events := one.awaitState(t, wire.StateWaitingForUser, 1)
-	require.Contains(t, states(events, wire.StateWaitingForUser)[0].Reason, "rb-1-2")
-	require.Equal(t, []wire.ToolData{{ID: "rb-1-2", Status: wire.ToolInterrupted}}, pick[wire.ToolData](events, wire.EventTool))
+	require.Equal(t, "The turn was interrupted in: make test, rb-1-3. It may have run in part and is not repeated.",
+		states(events, wire.StateWaitingForUser)[0].Reason)
+	require.Equal(t, []wire.ToolData{{ID: "rb-1-2", Status: wire.ToolInterrupted}, {ID: "rb-1-3", Status: wire.ToolInterrupted}}, pick[wire.ToolData](events, wire.EventTool))
 	require.Empty(t, output(events))
 }
 

@@ -27,6 +27,8 @@ type memory struct {
 	// Pulls are the pull requests whose addresses the agent wrote, Pushed the branches that it pushed to, by repository.
 	Pulls  []sighting          `json:"pulls,omitempty"`
 	Pushed map[string][]string `json:"pushed,omitempty"`
+	// DiskNext is until when the workspace needn't be measured again, in Unix milliseconds.
+	DiskNext int64 `json:"disk_next,omitempty"`
 
 	path string
 }

@@ -85,6 +85,7 @@ type run struct {
 	terms   *terminals
 
 	ws     *sandbox.Workspace
+	disk   disk
 	mem    *memory
 	agent  *agent
 	inbox  *inbox
@@ -319,6 +320,9 @@ func (r *run) closeWorkspace() {
 		return
 	}
 	r.say.keep(r.mem)
+	r.disk.mu.Lock()
+	r.mem.DiskNext = r.disk.next.UnixMilli()
+	r.disk.mu.Unlock()
 	if err := r.mem.save(); err != nil {
 		r.log.Warn("can't keep what is known of the session", "error", err)
 	}

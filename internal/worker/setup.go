@@ -12,7 +12,6 @@ import (
 	"time"
 	"unicode"
 
-	"gantry/internal/platform/clock"
 	"gantry/internal/wire"
 	"gantry/internal/worker/sandbox"
 )
@@ -96,6 +95,7 @@ func (r *run) openWorkspace() (err error) {
 	}
 	r.ws.Credentials(r.credential)
 	r.mem = recall(r.ws)
+	r.disk.next = time.UnixMilli(r.mem.DiskNext)
 	r.say.recall(r.mem)
 	r.ws.Pushes(r.say.pushed)
 	r.mem.OutputGiven = r.mem.OutputGiven || r.spec.OutputGiven
@@ -176,27 +176,4 @@ func safeName(name string, taken map[string]bool) string {
 		taken[free] = true
 	}
 	return free
-}
-
-// watchDisk ends the session when it has written more than it may. A large workspace is measured less often.
-func (r *run) watchDisk() {
-	limit := r.w.box.Limits(r.spec.Limits).DiskBytes
-	pause := 10 * time.Second
-	for clock.Sleep(r.ctx, pause) {
-		began := r.w.o.Clock.Now()
-		used, err := r.ws.DiskUsage()
-		if errors.Is(err, sandbox.ErrTooDeep) {
-			r.cancel(&failure{text: "The session's disk use can't be measured: " + sandbox.ErrTooDeep.Error() + "."})
-			return
-		}
-		if err != nil {
-			r.log.Warn("can't measure the workspace", "error", err)
-			continue
-		}
-		if used > limit {
-			r.cancel(&failure{text: fmt.Sprintf("The session has written %d MiB; its limit is %d MiB.", used>>20, limit>>20)})
-			return
-		}
-		pause = max(10*time.Second, 20*r.w.o.Clock.Since(began))
-	}
 }

@@ -160,12 +160,15 @@ func (t *turn) recover(silent bool, why string) ([]acp.ContentBlock, error) {
 	return r.goOn(), nil
 }
 
-// finish hands over what the agent left, and reports the turn's end and the state after it. It returns when the server has it
-// all: by then the run may be parked.
+// finish hands over what the agent left, and reports the turn's end and the state after it, unless the session wrote more than it may.
+// It returns when the server has it all: by then the run may be parked.
 func (t *turn) finish(stop, state, why string) error {
 	r := t.r
 	r.upload()
 	t.ended(stop)
+	if err := r.checkDisk(); err != nil {
+		return err
+	}
 	r.report(state, why)
 	if err := r.mem.save(); err != nil {
 		r.log.Warn("can't keep what is known of the session", "error", err)

@@ -109,20 +109,20 @@ func TestBadTimesOfSchedulesAreRefusedByName(t *testing.T) {
 func TestAScheduleHasOnlyTagsThatItsSessionsMayHave(t *testing.T) {
 	t.Parallel()
 	s := servertest.New(t, servertest.Options{Configure: func(c *config.Serve) { c.RequiredTags = true }})
-	key, org := s.Admin.Token.Reveal(), "/v3/organizations/"+s.Org
+	key, org := s.Admin.Token.Reveal(), "/v3/organizations/"+s.Org+"/schedules"
 	const body = `"name": "n", "prompt": "p", "frequency": "0 9 * * *"`
 	send := func(want int, method, path, body string) map[string]any {
 		t.Helper()
-		a := s.Do(t, method, org+path, key, body)
+		a := s.Do(t, method, path, key, body)
 		require.Equal(t, want, a.Status, "%s: %s", body, a.Body)
 		return a.JSON(t)
 	}
-	made := send(200, http.MethodPost, "/schedules", "{"+body+`, "tags": ["old"]}`)
-	send(200, http.MethodPut, "/tags", `{"tags": ["team-a", "team-b"]}`)
-	send(422, http.MethodPost, "/schedules", "{"+body+`, "tags": ["old"]}`)
-	send(422, http.MethodPost, "/schedules", "{"+body+`}`)
-	send(200, http.MethodPost, "/schedules", "{"+body+`, "tags": ["team-a"]}`)
-	one := "/schedules/" + made["scheduled_session_id"].(string)
+	made := send(200, http.MethodPost, org, "{"+body+`, "tags": ["old"]}`)
+	send(200, http.MethodPut, "/v3/enterprise/organizations/"+s.Org+"/tags", `{"tags": ["team-a", "team-b"]}`)
+	send(422, http.MethodPost, org, "{"+body+`, "tags": ["old"]}`)
+	send(422, http.MethodPost, org, "{"+body+`}`)
+	send(200, http.MethodPost, org, "{"+body+`, "tags": ["team-a"]}`)
+	one := org + "/" + made["scheduled_session_id"].(string)
 	send(422, http.MethodPatch, one, `{"tags": ["other"]}`)
 	send(200, http.MethodPatch, one, `{"name": "renamed"}`)
 	send(200, http.MethodPatch, one, `{"tags": ["team-b"]}`)

@@ -10,7 +10,7 @@
 		const s = Math.round((Date.now() - then) / 1000);
 		if (s >= 0 && s < 5) return "just now";
 		const [, size, name] = units.find(([most]) => Math.abs(s) < most);
-		const text = Math.floor(Math.abs(s) / size) + " " + name;
+		const text = (s < 0 ? Math.round(-s / size) : Math.floor(s / size)) + " " + name;
 		return s < 0 ? "in " + text : text + " ago";
 	}
 	function times(root) {

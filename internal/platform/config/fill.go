@@ -14,12 +14,14 @@ import (
 func (ss Settings) Fill(f *File) (Sources, error) {
 	src := Sources{}
 	var missing []string
+	var wrong []error // all of them, so that nobody mends one after the other
 	for _, s := range ss {
 		if s.Arg {
 			continue
 		}
 		if err := s.fill(f); err != nil {
-			return nil, err
+			wrong = append(wrong, err)
+			continue
 		}
 		if s.from != "" {
 			src[s.Name] = s.from
@@ -28,7 +30,10 @@ func (ss Settings) Fill(f *File) (Sources, error) {
 		}
 	}
 	if len(missing) > 0 {
-		return nil, errors.New("missing flags: " + strings.Join(missing, ", "))
+		wrong = append(wrong, errors.New("missing flags: "+strings.Join(missing, ", ")))
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
 	}
 	return src, nil
 }

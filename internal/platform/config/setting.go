@@ -251,7 +251,9 @@ func decode(into any, text string) error {
 	case *[]netip.Prefix:
 		n, err := netip.ParsePrefix(text)
 		*p = append(*p, n)
-		return err
+		if err != nil {
+			return fmt.Errorf("expected a range of addresses like 10.0.0.0/8, or 10.1.2.3/32 for one, but got %q", text)
+		}
 	default:
 		panic(fmt.Sprintf("config: a %T can't be a setting", into))
 	}

@@ -8,6 +8,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +23,9 @@ const (
 	// maxSteps is how many times one check may hold a part of a value against a part of the schema: several times the parts that
 	// a structured output of 64 KiB can have.
 	maxSteps = 200_000
+	// maxDepth and maxParts bound a schema's nesting and its objects: compiling takes more than the square of the one, and with the
+	// other more than so many steps.
+	maxDepth, maxParts = 100, 5_000
 	// maxTime ends a check whose steps are slow, as a large pattern on a long text is.
 	maxTime = 10 * time.Second
 )
@@ -130,6 +135,9 @@ func compile(schema []byte, parts *[]*jsonschema.Schema) (*jsonschema.Schema, er
 	if _, ok := doc.(map[string]any); !ok {
 		return nil, errors.New("must be a JSON object")
 	}
+	if parts, deep := extent(doc); deep > maxDepth || parts > maxParts {
+		return nil, fmt.Errorf("must have at most %d levels and %d objects", maxDepth, maxParts)
+	}
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft7)
 	c.UseLoader(refuseLoader{})
@@ -148,6 +156,25 @@ func compile(schema []byte, parts *[]*jsonschema.Schema) (*jsonschema.Schema, er
 		return nil, err
 	}
 	return c.Compile(place + "schema.json")
+}
+
+// extent counts a value's objects and its levels.
+func extent(v any) (objects, levels int) {
+	var inside []any
+	switch v := v.(type) {
+	case map[string]any:
+		objects = 1
+		inside = slices.Collect(maps.Values(v))
+	case []any:
+		inside = v
+	default:
+		return 0, 0
+	}
+	for _, member := range inside {
+		n, deep := extent(member)
+		objects, levels = objects+n, max(levels, deep)
+	}
+	return objects, levels + 1
 }
 
 // budget is what one check may still take.

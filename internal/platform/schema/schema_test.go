@@ -118,3 +118,16 @@ func TestOnlyAnObjectThatIsComplete(t *testing.T) {
 	require.NoError(t, schema.Validate([]byte(`{}`), []byte(`{"a":1}`)))
 	require.Error(t, schema.Validate([]byte(`{"properties":{"a":{"format":"date"}}}`), []byte(`{"a":"yesterday"}`)))
 }
+
+// Compiling takes minutes for 30 KB that are deep, seconds for 60 KB that are wide.
+func TestASchemaHasOnlySoManyParts(t *testing.T) {
+	t.Parallel()
+	nested := func(n int) []byte { return []byte(strings.Repeat(`{"not":`, n) + `{}` + strings.Repeat(`}`, n)) }
+	require.NoError(t, schema.Check(nested(90)))
+	require.ErrorContains(t, schema.Check(nested(8000)), "at most 100 levels")
+	require.ErrorContains(t, schema.Validate(nested(8000), []byte(`{}`)), "at most 100 levels")
+	lists := []byte(`{"enum":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`)
+	require.ErrorContains(t, schema.Check(lists), "at most 100 levels")
+	require.NoError(t, schema.Check([]byte(`{"allOf":[`+strings.Repeat("{},", 4000)+`{}]}`)))
+	require.ErrorContains(t, schema.Check([]byte(`{"allOf":[`+strings.Repeat("{},", 20_000)+`{}]}`)), "5000 objects")
+}
