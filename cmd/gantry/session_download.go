@@ -39,7 +39,7 @@ func (d *sessionDownloadCmd) Run(ctx context.Context, io *stdio) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(d.To, 0o777); err != nil { //nolint:gosec // as mkdir does: the umask decides
+	if err := os.MkdirAll(d.To, 0o777); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(d.To)

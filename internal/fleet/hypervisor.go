@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
@@ -203,7 +202,7 @@ func validReport(r wire.WorkerReport) error {
 		{"version", r.Version, false},
 		{"platform", r.Platform, false},
 	} {
-		if (f.needed && f.text == "") || len(f.text) > 200 || !utf8.ValidString(f.text) || strings.ContainsRune(f.text, 0) {
+		if (f.needed && f.text == "") || len(f.text) > 200 || !db.Storable(f.text) {
 			return fault.InvalidField(f.name, "must be text of at most 200 bytes")
 		}
 	}

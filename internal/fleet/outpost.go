@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
@@ -63,7 +62,7 @@ func (v *Service) CreateOutpost(ctx context.Context, who access.Subject, name, p
 		return Outpost{}, fault.InvalidField("name", "must have 1 to 63 letters, digits, dots, dashes or underscores, and not be %q", inherit)
 	}
 	for field, text := range map[string]string{"platform": platform, "description": description} {
-		if len(text) > 1000 || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		if len(text) > 1000 || !db.Storable(text) {
 			return Outpost{}, fault.InvalidField(field, "must have at most 1000 bytes of text")
 		}
 	}

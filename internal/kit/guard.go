@@ -11,6 +11,7 @@ import (
 
 	"gantry/internal/access"
 	"gantry/internal/platform/clock"
+	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 )
 
@@ -158,7 +159,7 @@ func (o *operation) check(c *call) error {
 
 // prepare makes path, query and body readable for huma: lenient forms become the declared ones, and what no engine can store is refused.
 func (o *operation) prepare(c *call, r *http.Request, w http.ResponseWriter) error {
-	if !storable(r.URL.Path) {
+	if !db.Storable(r.URL.Path) {
 		return &fault.Error{
 			Kind: fault.Invalid, Message: "path: not valid text",
 			Fields: []fault.Field{{Loc: []string{"path"}, Message: "not valid UTF-8 text", Type: "value_error"}},

@@ -49,7 +49,7 @@ type idempotencyRow struct {
 // run runs the request once for its key, or answers as the first one was answered.
 func (i *idempotency) run(c *call, r *http.Request, next func()) error {
 	name := r.Header.Get(idempotencyHeader)
-	if len(name) > maxIdempotencyKey || !storable(name) {
+	if len(name) > maxIdempotencyKey || !db.Storable(name) {
 		return invalidKey("at most 255 bytes of text")
 	}
 	hash, err := hashRequest(c, r)

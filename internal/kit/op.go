@@ -248,7 +248,7 @@ func (o *operation) before(c *call) error {
 
 func (o *operation) mustExist(c *call, kind fault.Kind) error {
 	exists := o.api.kit.o.OrgExists
-	if o.decl.OfDeleted {
+	if o.decl.OfDeleted && o.api.kit.o.OrgKnown != nil {
 		exists = o.api.kit.o.OrgKnown
 	}
 	if exists == nil || c.org == "" {

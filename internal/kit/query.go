@@ -6,10 +6,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 )
 
@@ -124,7 +124,7 @@ type normaliser struct {
 }
 
 func (n *normaliser) add(name, value string, given, inner bool) {
-	if !storable(value) {
+	if !db.Storable(value) {
 		n.fail(name, "not valid UTF-8 text")
 		return
 	}
@@ -246,9 +246,4 @@ func filterOf(query string) string {
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, "&")
-}
-
-// storable says that both engines can keep a text: valid UTF-8 without NUL.
-func storable(s string) bool {
-	return strings.IndexByte(s, 0) < 0 && utf8.ValidString(s)
 }

@@ -95,7 +95,7 @@ func TestABodyIsReadAsItsSchemaSays(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, string(got), body)
 	}
-	require.EqualValues(t, 2, h.count)
+	require.Equal(t, 2, h.count)
 }
 
 func TestAWrongBodyNamesTheField(t *testing.T) {

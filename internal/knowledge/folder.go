@@ -64,7 +64,7 @@ func cleanPath(path string) (string, error) {
 }
 
 func checkName(name string) error {
-	if n := utf8.RuneCountInString(name); strings.TrimSpace(name) != name || n < 1 || n > MaxFolderName || !plain(name) ||
+	if n := utf8.RuneCountInString(name); strings.TrimSpace(name) != name || n < 1 || n > MaxFolderName || !db.Storable(name) ||
 		strings.Contains(name, "/") {
 		return fmt.Errorf("a folder's name is text of 1 to %d characters, without a slash and without spaces at its ends", MaxFolderName)
 	}

@@ -89,16 +89,16 @@ type NoteParams struct {
 var macroPattern = regexp.MustCompile(`^![A-Za-z0-9_-]+$`)
 
 func (p *NoteParams) validate() error {
-	if n := utf8.RuneCountInString(p.Name); strings.TrimSpace(p.Name) == "" || n > MaxName || !plain(p.Name) {
+	if n := utf8.RuneCountInString(p.Name); strings.TrimSpace(p.Name) == "" || n > MaxName || !db.Storable(p.Name) {
 		return fault.InvalidField("name", "must be text of 1 to %d characters", MaxName)
 	}
-	if strings.TrimSpace(p.Body) == "" || len(p.Body) > MaxBody || !plain(p.Body) {
+	if strings.TrimSpace(p.Body) == "" || len(p.Body) > MaxBody || !db.Storable(p.Body) {
 		return fault.InvalidField("body", "must be text of 1 to %d bytes", MaxBody)
 	}
-	if strings.TrimSpace(p.Trigger) == "" || len(p.Trigger) > MaxTrigger || !plain(p.Trigger) {
+	if strings.TrimSpace(p.Trigger) == "" || len(p.Trigger) > MaxTrigger || !db.Storable(p.Trigger) {
 		return fault.InvalidField("trigger", "must be text of 1 to %d bytes", MaxTrigger)
 	}
-	if utf8.RuneCountInString(p.PinnedRepo) > MaxRepo || !plain(p.PinnedRepo) {
+	if utf8.RuneCountInString(p.PinnedRepo) > MaxRepo || !db.Storable(p.PinnedRepo) {
 		return fault.InvalidField("pinned_repo", "must be text of at most %d characters", MaxRepo)
 	}
 	if m := p.Macro; m != nil && *m != "" && (len(*m) > MaxMacro || !macroPattern.MatchString(*m)) {
@@ -109,9 +109,6 @@ func (p *NoteParams) validate() error {
 	}
 	return nil
 }
-
-// plain says that both engines keep a text as it is.
-func plain(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // require refuses unless the subject manages the notes of an organization, or with "" the enterprise's (contract/behaviour.md §2.2).
 func require(who access.Subject, orgID string) error {

@@ -3,7 +3,6 @@ package member
 import (
 	"context"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"gantry/internal/access"
@@ -71,5 +70,5 @@ func (s *Service) SyncGroupsTx(ctx context.Context, tx *db.Tx, sub access.Subjec
 
 // unlikely says that a name can't be registered, so that nobody asks the database for what it may be unable to read.
 func unlikely(name string) bool {
-	return name == "" || utf8.RuneCountInString(name) > MaxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0)
+	return name == "" || utf8.RuneCountInString(name) > MaxName || !db.Storable(name)
 }

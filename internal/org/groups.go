@@ -49,7 +49,7 @@ func checkGroups(groups map[string]Group) error {
 	}
 	in := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
-		if n := utf8.RuneCountInString(name); n < 1 || n > maxGroupName || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+		if n := utf8.RuneCountInString(name); n < 1 || n > maxGroupName || !db.Storable(name) {
 			return groupFault(nil, "a group's name must have 1 to %d characters", maxGroupName)
 		}
 		if !member.Shows(name) {
@@ -121,7 +121,7 @@ func checkMembers(ctx context.Context, tx *db.Tx, groups map[string]Group) error
 	var all []string
 	for _, g := range groups {
 		for _, orgID := range g.OrgIDs {
-			if !strings.ContainsRune(orgID, 0) && utf8.ValidString(orgID) {
+			if db.Storable(orgID) {
 				all = append(all, orgID)
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
@@ -28,7 +27,7 @@ var errNoTag = fault.New(fault.NotFound, "the organization has no such tag")
 
 func checkTags(tags []string) error {
 	for i, t := range tags {
-		if strings.TrimSpace(t) == "" || len(t) > MaxTag || !utf8.ValidString(t) || strings.ContainsRune(t, 0) {
+		if strings.TrimSpace(t) == "" || len(t) > MaxTag || !db.Storable(t) {
 			return fault.InvalidField(fmt.Sprintf("tags.%d", i), "must have 1 to %d bytes of text", MaxTag)
 		}
 	}

@@ -82,10 +82,10 @@ type SchemaChange struct {
 var macroPattern = regexp.MustCompile(`^![A-Za-z0-9_-]+$`)
 
 func (p *Params) validate() error {
-	if n := utf8.RuneCountInString(p.Title); strings.TrimSpace(p.Title) == "" || n > MaxTitle || !plain(p.Title) {
+	if n := utf8.RuneCountInString(p.Title); strings.TrimSpace(p.Title) == "" || n > MaxTitle || !db.Storable(p.Title) {
 		return fault.InvalidField("title", "must be text of 1 to %d characters", MaxTitle)
 	}
-	if strings.TrimSpace(p.Body) == "" || len(p.Body) > MaxBody || !plain(p.Body) {
+	if strings.TrimSpace(p.Body) == "" || len(p.Body) > MaxBody || !db.Storable(p.Body) {
 		return fault.InvalidField("body", "must be text of 1 to %d bytes", MaxBody)
 	}
 	if m := p.Macro; m != nil && *m != "" && (len(*m) > MaxMacro || !macroPattern.MatchString(*m)) {
@@ -93,9 +93,6 @@ func (p *Params) validate() error {
 	}
 	return schema.CheckField("structured_output_schema", p.Schema.Value)
 }
-
-// plain says that both engines keep a text as it is.
-func plain(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // require refuses unless the subject manages the playbooks of an organization, or with "" the enterprise's (contract/behaviour.md §2.2).
 func require(who access.Subject, orgID string) error {

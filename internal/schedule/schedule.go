@@ -23,6 +23,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 )
 
@@ -112,7 +113,7 @@ type Schedule struct {
 
 // validate checks what a specification says by itself; what it names is looked up later. Sessions' own rules are theirs to check.
 func (s *Spec) validate() error {
-	if n := utf8.RuneCountInString(s.Name); strings.TrimSpace(s.Name) == "" || n > MaxName || !plain(s.Name) {
+	if n := utf8.RuneCountInString(s.Name); strings.TrimSpace(s.Name) == "" || n > MaxName || !db.Storable(s.Name) {
 		return fault.InvalidField("name", "must be text of 1 to %d characters", MaxName)
 	}
 	if len(s.Prompt) > MaxPrompt {
@@ -126,7 +127,7 @@ func (s *Spec) validate() error {
 		{"run_as_user_id", s.RunAsUserID},
 		{"platform", s.Platform},
 	} {
-		if len(t.text) > max(maxSlack, maxID) || !plain(t.text) {
+		if len(t.text) > max(maxSlack, maxID) || !db.Storable(t.text) {
 			return fault.InvalidField(t.field, "must be text of at most %d bytes", maxID)
 		}
 	}
@@ -181,8 +182,6 @@ func (s *Schedule) onlyItsTimes(before *Schedule) error {
 	}
 	return nil
 }
-
-func plain(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 // future refuses a time that has come already.
 func future(at, now time.Time) error {

@@ -85,14 +85,14 @@ type CreateParams struct {
 
 // validate checks the parameters and gives the value as it is kept.
 func (p *CreateParams) validate() (string, error) {
-	if n := utf8.RuneCountInString(p.Key); strings.TrimSpace(p.Key) == "" || n > MaxKey || !storable(p.Key) {
+	if n := utf8.RuneCountInString(p.Key); strings.TrimSpace(p.Key) == "" || n > MaxKey || !db.Storable(p.Key) {
 		return "", fault.InvalidField("key", "must be text of 1 to %d characters", MaxKey)
 	}
-	if utf8.RuneCountInString(p.Note) > MaxNote || !storable(p.Note) {
+	if utf8.RuneCountInString(p.Note) > MaxNote || !db.Storable(p.Note) {
 		return "", fault.InvalidField("note", "must be text of at most %d characters", MaxNote)
 	}
 	v := p.Value.Reveal()
-	if utf8.RuneCountInString(v) > MaxValue || len(v) > maxValueBytes || !storable(v) {
+	if utf8.RuneCountInString(v) > MaxValue || len(v) > maxValueBytes || !db.Storable(v) {
 		return "", fault.InvalidField("value", "must be text of at most %d characters and %d bytes without NUL", MaxValue, maxValueBytes)
 	}
 	switch p.Type {
@@ -112,9 +112,6 @@ func (p *CreateParams) validate() (string, error) {
 	}
 	return "", fault.InvalidField("type", "must be cookie, key-value or totp")
 }
-
-// storable says that a variable and both engines can hold a text.
-func storable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 // tidySeed brings a seed into the one form that programs read.
 func tidySeed(v string) string {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 	jsonschema "gantry/internal/platform/schema"
 )
@@ -15,7 +16,7 @@ func (p *CreateParams) validate() error {
 	if err := validText("prompt", p.Prompt); err != nil {
 		return err
 	}
-	if !utf8.ValidString(p.Title) || strings.ContainsRune(p.Title, 0) || len(p.Title) > 1000 {
+	if !db.Storable(p.Title) || len(p.Title) > 1000 {
 		return fault.InvalidField("title", "at most 1000 bytes of text")
 	}
 	if err := validTags(p.Tags); err != nil {
@@ -77,7 +78,7 @@ func validText(field, text string) error {
 		return fault.InvalidField(field, "must not be empty")
 	case len(text) > MaxPrompt:
 		return fault.InvalidField(field, "must have at most %d bytes; hand over more as an attachment", MaxPrompt)
-	case !utf8.ValidString(text) || strings.ContainsRune(text, 0):
+	case !db.Storable(text):
 		return fault.InvalidField(field, "must be UTF-8 text without NUL")
 	}
 	return nil
@@ -88,7 +89,7 @@ func validTags(tags []string) error {
 		return fault.InvalidField("tags", "at most %d tags", MaxTags)
 	}
 	for i, t := range tags {
-		if strings.TrimSpace(t) == "" || len(t) > MaxTag || !utf8.ValidString(t) || strings.ContainsRune(t, 0) {
+		if strings.TrimSpace(t) == "" || len(t) > MaxTag || !db.Storable(t) {
 			return fault.InvalidField(fmt.Sprintf("tags.%d", i), "must have 1 to %d bytes of text", MaxTag)
 		}
 	}

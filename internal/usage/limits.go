@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
@@ -233,7 +231,7 @@ func (s *Service) mustBePerson(ctx context.Context, userID string) error {
 
 // isOrg spares the database a text that it can't hold.
 func (s *Service) isOrg(ctx context.Context, orgID string) (bool, error) {
-	if !utf8.ValidString(orgID) || strings.ContainsRune(orgID, 0) {
+	if !db.Storable(orgID) {
 		return false, nil
 	}
 	return s.o.Orgs.Exists(ctx, orgID)
