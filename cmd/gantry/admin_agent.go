@@ -22,7 +22,7 @@ type adminAgentCmd struct {
 type adminAgentAddCmd struct {
 	adminOptions `embed:""`
 	Env          []string `help:"Variable of the agent, kept encrypted: NAME takes its value from this environment, NAME=VALUE gives it; may be repeated." sep:"none" placeholder:"NAME[=VALUE]"`
-	Bind         []string `help:"Host path the agent may read, its installation for example; may be repeated." sep:"none" placeholder:"PATH"`
+	Bind         []string `help:"Host path the agent may read, its installation for example, and where it is inside when that is elsewhere; may be repeated." sep:"none" placeholder:"PATH[:INSIDE]"`
 	Mode         []string `help:"devin_mode that this agent serves; may be repeated." placeholder:"MODE"`
 	Org          []string `help:"Organization that may use it; may be repeated. Default: every one." placeholder:"ORG_ID"`
 	Default      bool     `help:"Make it the default."`

@@ -17,6 +17,7 @@ import (
 	"gantry/internal/platform/config"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/keeper"
+	"gantry/internal/wire"
 	"gantry/internal/worker/sandbox"
 )
 
@@ -238,6 +239,10 @@ func agentsRun(ctx context.Context, d *db.DB, k *keeper.Keeper) []finding {
 			out = append(out, good(check, "built in; it needs no model and runs the sh blocks of a prompt"))
 			continue
 		}
+		if err := bindsWork(a.Binds); err != nil {
+			out = append(out, bad(check, err, "Every session of this agent fails: remove it and add it again with another --bind."))
+			continue
+		}
 		if _, err := exec.LookPath(a.Command[0]); err != nil {
 			out = append(out, bad(check, err, "Install it where workers run, and name its place with --bind."))
 			continue
@@ -245,4 +250,14 @@ func agentsRun(ctx context.Context, d *db.DB, k *keeper.Keeper) []finding {
 		out = append(out, good(check, "%s", a.Command[0]))
 	}
 	return out
+}
+
+// bindsWork checks what an agent shall see of this machine by the rule that workers refuse by.
+func bindsWork(binds []string) error {
+	for _, b := range binds {
+		if err := wire.CheckBind(b); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -6,17 +6,16 @@
 package agents
 
 import (
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/keeper"
 	"gantry/internal/platform/secret"
+	"gantry/internal/wire"
 )
 
 // Runbook is the name of the built-in agent.
@@ -67,7 +66,7 @@ func (a Agent) validate() error {
 		return fault.InvalidField("command", "must name a program")
 	}
 	for _, c := range a.Command {
-		if !utf8.ValidString(c) || strings.ContainsRune(c, 0) {
+		if !db.Storable(c) {
 			return fault.InvalidField("command", "must be text")
 		}
 	}
@@ -77,8 +76,8 @@ func (a Agent) validate() error {
 		}
 	}
 	for _, b := range a.Binds {
-		if !filepath.IsAbs(b) {
-			return fault.InvalidField("binds", "%q must be an absolute path", b)
+		if err := wire.CheckBind(b); err != nil {
+			return fault.InvalidField("binds", "%s", err)
 		}
 	}
 	for _, m := range a.Modes {

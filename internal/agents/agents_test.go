@@ -133,6 +133,10 @@ func TestBadAgentsAreRefused(t *testing.T) {
 			require.True(t, fault.Is(err, fault.Invalid), "%s: %v", want, err)
 			require.Equal(t, []string{"body", want}, fault.As(err).Fields[0].Loc)
 		}
+		for _, b := range []string{"/tmp/agent", "/opt:/work/agent", "/opt:/run", "/opt:agent", "/opt:/opt/../tmp", "/"} {
+			_, err := s.Add(ctx, operator, agents.Agent{Name: "a", Command: cmd, Binds: []string{b}})
+			require.True(t, fault.Is(err, fault.Invalid), "%s: %v", b, err)
+		}
 		_, err := s.Add(ctx, operator, agents.Agent{Name: agents.Runbook, Command: cmd})
 		require.True(t, fault.Is(err, fault.Invalid), "%v", err)
 		add(t, s, agents.Agent{Name: "main", Default: true})

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
@@ -49,7 +47,7 @@ const maxAcceptor = 200
 // worker's key.
 func (v *Service) ClaimByName(ctx context.Context, who access.Subject, sessionID, acceptorID string) (fleet.Claim, error) {
 	var c fleet.Claim
-	if acceptorID == "" || len(acceptorID) > maxAcceptor || !utf8.ValidString(acceptorID) || strings.ContainsRune(acceptorID, 0) {
+	if acceptorID == "" || len(acceptorID) > maxAcceptor || !db.Storable(acceptorID) {
 		return c, fault.InvalidField("acceptor_id", "must be text of 1 to %d bytes", maxAcceptor)
 	}
 	err := v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
@@ -267,6 +265,9 @@ func scanTranscript(r db.Scanner) (transcriptRow, error) {
 	return row, err
 }
 
+// maxOpenTitle bounds the title of a call that a worker is told of, in bytes.
+const maxOpenTitle = 500
+
 // openTools lists the tool calls of the broken turn that never ended, with their titles.
 func (v *Service) openTools(ctx context.Context, s *Session) (ids, titles []string, err error) {
 	rows, err := db.All(ctx, v.DB.Reader(), db.Text, `SELECT data FROM session_events WHERE session_id = $1 AND type = 'tool'
@@ -285,7 +286,7 @@ func (v *Service) openTools(ctx context.Context, s *Session) (ids, titles []stri
 			order = append(order, t.ID)
 		}
 		if t.Title != "" {
-			title[t.ID] = t.Title
+			title[t.ID] = plain(t.Title, maxOpenTitle)
 		}
 		switch t.Status {
 		case wire.ToolCompleted, wire.ToolFailed, wire.ToolInterrupted:

@@ -389,6 +389,7 @@ func TestASpecHasWhatAWorkerNeeds(t *testing.T) {
 		require.Equal(t, wire.KindResume, spec.Kind)
 		require.True(t, spec.Interrupted && spec.OutputGiven)
 		require.Equal(t, []string{"open"}, spec.OpenTools, "a call whose large end was spilled has ended all the same")
+		require.Equal(t, []string{"still"}, spec.OpenTitles)
 		require.Equal(t, []wire.TranscriptEntry{{Source: "user", Text: "do it"}, {Source: "devin", Text: "hello"}}, spec.Transcript)
 	})
 }

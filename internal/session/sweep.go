@@ -20,7 +20,7 @@ const sweepEvery = time.Second
 // sweepBatch is how many rows one look takes; more wait for the next.
 const sweepBatch = 100
 
-// Run looks after sessions until ctx ends: it lets leases lapse, puts idle sessions to sleep, and ends those of deleted
+// Run looks after sessions until ctx ends: it lets leases lapse, ends the claims of revoked worker keys, puts idle sessions to sleep, and ends those of deleted
 // organizations. Every replica runs it; each change is conditional, so once is enough.
 func (v *Service) Run(ctx context.Context) {
 	changed, stop := v.Hub.Subscribe(events.Access, "")

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"gantry/internal/platform/clock"
 	"gantry/internal/wire"
 	"gantry/internal/worker/sandbox"
 )
@@ -51,7 +52,7 @@ func (r *run) setUp() error {
 			}
 			continue
 		}
-		if err := r.phase(phaseClone, repo.Name, func() error { return r.clone(ctx, repo) }); err != nil {
+		if err := r.phase(phaseClone, repo.Name, func() error { return r.cloneInTime(ctx, repo) }); err != nil {
 			return err
 		}
 	}
@@ -100,6 +101,30 @@ func (r *run) openWorkspace() (err error) {
 	r.ws.Pushes(r.say.pushed)
 	r.mem.OutputGiven = r.mem.OutputGiven || r.spec.OutputGiven
 	return r.ws.MakeDir(path.Join(r.ws.Paths().Home, dirAttachments))
+}
+
+// cloneWaits are the pauses before a clone is tried again that failed for a passing reason; cloneWithin is how long after the first try
+// began another may follow, for hosts that let git wait.
+var cloneWaits = []time.Duration{2 * time.Second, 5 * time.Second, 10 * time.Second}
+
+const cloneWithin = 20 * time.Second
+
+// cloneInTime clones one repository, and tries again a few times while its host can't be reached.
+func (r *run) cloneInTime(ctx context.Context, repo wire.Repository) error {
+	began := r.w.o.Clock.Now()
+	for _, wait := range cloneWaits {
+		err := r.clone(ctx, repo)
+		if !errors.Is(err, sandbox.ErrPassing) || ctx.Err() != nil || r.w.o.Clock.Since(began)+wait > cloneWithin {
+			return err
+		}
+		r.say.event(wire.EventSetup, wire.SetupData{
+			Phase: phaseClone, Status: "started", Detail: fmt.Sprintf("%s: trying again in %s: %s", repo.Name, wait, err),
+		})
+		if !clock.Sleep(ctx, wait) {
+			return err
+		}
+	}
+	return r.clone(ctx, repo)
 }
 
 // clone clones one repository inside the sandbox, and shows git's progress now and then.

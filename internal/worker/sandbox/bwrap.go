@@ -220,7 +220,7 @@ func (w *Workspace) bindArgs(extra []string) ([]string, error) {
 		if err := w.sb.checkBind(b); err != nil {
 			return nil, err
 		}
-		host, inside := splitBind(b)
+		host, inside := wire.SplitBind(b)
 		a = append(a, "--ro-bind", host, inside)
 	}
 	for _, r := range w.repositories() {
@@ -237,38 +237,20 @@ func (w *Workspace) bindArgs(extra []string) ([]string, error) {
 	return a, nil
 }
 
-func splitBind(b string) (host, inside string) {
-	if host, inside, ok := strings.Cut(b, ":"); ok {
-		return host, inside
-	}
-	return b, b
-}
-
 // checkBind refuses binds that can't work and those that would show other sessions or cover what the sandbox itself mounts.
 func (s *Sandbox) checkBind(b string) error {
-	host, inside := splitBind(b)
-	if !filepath.IsAbs(host) || !filepath.IsAbs(inside) || filepath.Clean(inside) != inside {
-		return fmt.Errorf("bind %q: must be PATH or PATH:INSIDE with absolute paths", b)
+	if err := wire.CheckBind(b); err != nil {
+		return err
 	}
+	host, _ := wire.SplitBind(b)
 	real, err := filepath.EvalSymlinks(host)
 	if err != nil {
 		return fmt.Errorf("bind %q: %w", b, err)
 	}
-	if within(s.opts.Root, real) || within(real, s.opts.Root) {
+	if wire.Within(s.opts.Root, real) || wire.Within(real, s.opts.Root) {
 		return fmt.Errorf("bind %q: would show the sessions' own directories", b)
 	}
-	// Programs can write some of these: a symbolic link of theirs could lead a mount elsewhere.
-	for _, d := range []string{insideWork, insideTmp, insideHome, insideRun, "/proc", "/dev", filepath.Dir(insideSelf)} {
-		if within(d, inside) || within(inside, d) {
-			return fmt.Errorf("bind %q: %s belongs to the sandbox; show it under another name with PATH:INSIDE", b, inside)
-		}
-	}
 	return nil
-}
-
-// within reports whether path is dir or lies below it. Both are clean and absolute.
-func within(path, dir string) bool {
-	return path == dir || dir == "/" || strings.HasPrefix(path, dir+"/")
 }
 
 func nulJoined(args []string) []byte {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -125,10 +126,30 @@ func (w *Workspace) clone(ctx context.Context, p CloneParams, rem remote) error 
 		if strings.Contains(said, "CONNECT tunnel failed, response 403") || strings.Contains(said, "HTTP code 403 from proxy") {
 			said += " (the sandbox's proxy refused it: an address that isn't public must lie in --allow-networks, another port than 80 and 443 be listed with --sandbox-allow)"
 		}
-		return fmt.Errorf("clone %s: git %s: %s", r.Name, exit, said)
+		err := fmt.Errorf("clone %s: git %s: %s", r.Name, exit, said)
+		if saysPassing(said) {
+			err = passing{err}
+		}
+		return err
 	}
 	return nil
 }
+
+// passing is an ErrPassing that says no more than git did.
+type passing struct{ error }
+
+// Is makes it an ErrPassing.
+func (passing) Is(target error) bool { return target == ErrPassing }
+
+// saidPassing are the words of git, curl, ssh, the proxy and the relays for what may pass: no name, no connection, one that broke off,
+// and a host or something before it that says 502, 503 or 504.
+var saidPassing = regexp.MustCompile(`(?i)could not resolve (host|proxy)|temporary failure in name resolution|name or service not known|` +
+	`gantry[^;]*: (name not found: |no connection\b)|ssh to [^ ;]+: (name not found: |no connection\b)|` +
+	`connection (refused|reset|timed out)|operation timed out|failed to connect|couldn't connect|empty reply from server|early EOF|` +
+	`(returned error|answers|response|HTTP code):? 50[234]\b`)
+
+// saysPassing tells by what git said whether the same clone may succeed a little later. What a host makes up costs a few tries.
+func saysPassing(said string) bool { return saidPassing.MatchString(said) }
 
 func (w *Workspace) gitEnv(rem remote, relayed bool) []string {
 	allowed := rem.scheme

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -247,10 +248,13 @@ func (p *proxy) refuse(rw http.ResponseWriter, req *http.Request, code int, text
 	http.Error(rw, "gantry proxy: "+text, code)
 }
 
-// proxyError says what a program inside may know: refusals by rule are 403, everything else 502.
+// proxyError says what a program inside may know: what another try won't change is 403, everything else 502.
 func proxyError(err error) (int, string) {
 	if errors.Is(err, safehttp.ErrRefused) {
 		return http.StatusForbidden, "address not allowed: it isn't on the public internet and the operator doesn't list it"
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return http.StatusForbidden, "the host's certificate can't be verified"
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return http.StatusBadGateway, "name not found: " + dns.Name

@@ -321,7 +321,7 @@ func (r *gitRelay) refuse(rw http.ResponseWriter, code int, text string) {
 	r.log.Warn("git relay refused", "status", code, "reason", text)
 	rw.Header().Set("Content-Type", "text/plain; charset=utf-8") // git shows it
 	rw.WriteHeader(code)
-	_, _ = io.WriteString(rw, "gantry: "+text+"\n") //nolint:gosec // plain text, for git
+	_, _ = io.WriteString(rw, "gantry: "+text+"\n")
 }
 
 // flushing hands every piece on as it comes: git shows progress.

@@ -86,7 +86,7 @@ func (s *Sandbox) fileRepository(r wire.Repository) (string, error) {
 	if err != nil || !s.underRoot(real) {
 		return "", outside // whether it exists there is nobody's business
 	}
-	if within(s.opts.Root, real) || within(real, s.opts.Root) {
+	if wire.Within(s.opts.Root, real) || wire.Within(real, s.opts.Root) {
 		return "", outside
 	}
 	return real, nil
@@ -94,7 +94,7 @@ func (s *Sandbox) fileRepository(r wire.Repository) (string, error) {
 
 func (s *Sandbox) underRoot(path string) bool {
 	for _, root := range s.opts.FileRoots {
-		if root, err := filepath.EvalSymlinks(root); err == nil && within(path, root) {
+		if root, err := filepath.EvalSymlinks(root); err == nil && wire.Within(path, root) {
 			return true
 		}
 	}

@@ -83,6 +83,9 @@ var ErrNotUsable = errors.New("the sandbox can't be used here")
 // ErrDiskFull is wrapped when the workspace's filesystem or quota is full.
 var ErrDiskFull = errors.New("the workspace's disk is full")
 
+// ErrPassing is wrapped by a clone that failed for a reason that may pass by itself: no name, no connection, or a host that is overloaded.
+var ErrPassing = errors.New("the host can't be reached now")
+
 // Sandbox runs sessions on this machine. It is safe for concurrent use.
 type Sandbox struct {
 	opts    Options

@@ -172,6 +172,11 @@ func (s *sshRelay) open(ask sshAsk) (*sshRun, sshAnswer) {
 	return run, sshAnswer{}
 }
 
+var (
+	errPrivateKey = errors.New("the connection's private key can't be read")
+	errKnownHosts = errors.New("the connection's known hosts can't be read")
+)
+
 // sshFailure says what went wrong, without what the key or the host's would tell.
 func sshFailure(err error) string {
 	var key *knownhosts.KeyError
@@ -180,6 +185,11 @@ func sshFailure(err error) string {
 		return "host key verification failed: it isn't the one the git connection knows"
 	case strings.Contains(err.Error(), "unable to authenticate"):
 		return "the host refuses the git connection's key"
+	case errors.Is(err, errPrivateKey), errors.Is(err, errKnownHosts):
+		return err.Error()
+	}
+	if _, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); ok {
+		return "the host has no key, or no way to speak, that the git connection's known hosts allow"
 	}
 	_, text := proxyError(err)
 	return text
@@ -199,7 +209,7 @@ func (r *sshRun) close() { _ = r.client.Close() }
 func (s *sshRelay) dial(ctx context.Context, rem remote, cred wire.CredentialReply) (*sshRun, error) {
 	signer, err := ssh.ParsePrivateKey([]byte(cred.PrivateKey))
 	if err != nil {
-		return nil, errors.New("the connection's private key can't be read")
+		return nil, errPrivateKey
 	}
 	check, algorithms, err := s.knownHosts(cred.KnownHosts)
 	if err != nil {
@@ -252,7 +262,7 @@ func (s *sshRelay) knownHosts(text string) (ssh.HostKeyCallback, []string, error
 	}
 	check, err := knownhosts.New(f.Name())
 	if err != nil {
-		return nil, nil, errors.New("the connection's known hosts can't be read")
+		return nil, nil, errKnownHosts
 	}
 	var algorithms []string
 	for rest := []byte(text); ; {

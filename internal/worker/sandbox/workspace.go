@@ -16,11 +16,11 @@ import (
 
 // Where things are inside the sandbox.
 const (
-	insideWork = "/work"
-	insideHome = "/home/agent"
-	insideTmp  = "/tmp"
-	insideRun  = "/run/gantry"
-	insideSelf = "/opt/gantry/gantry"
+	insideWork = wire.InsideWork
+	insideHome = wire.InsideHome
+	insideTmp  = wire.InsideTmp
+	insideRun  = wire.InsideRun
+	insideSelf = wire.InsideSelf
 	insideRepo = "/srv/repositories" // repositories of the machine, bound read-only
 )
 
