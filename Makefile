@@ -26,6 +26,8 @@ BUILDFLAGS  := -trimpath -ldflags '-X main.release=$(RELEASE)'
 OPENAPI := v1 v2 v3 gantry
 # The console's pages, each of which becomes Go beside it.
 PAGES := $(wildcard internal/console/*.templ)
+# A component is a function around a large closure: inlined, the closure would be copied into each caller.
+PAGE   = $(TEMPL) -f $$f -stdout | sed 's|^func .* templ\.Component {$$|//go:noinline\n&|'
 
 .PHONY: help
 help: ## Show this list
@@ -61,7 +63,7 @@ generate: pages openapi ## Write everything that is generated
 
 .PHONY: pages
 pages: ## Write internal/console/*_templ.go
-	@for f in $(PAGES); do $(TEMPL) -f $$f; done
+	@for f in $(PAGES); do $(PAGE) >$${f%.templ}_templ.go.new && mv $${f%.templ}_templ.go.new $${f%.templ}_templ.go; done
 
 .PHONY: openapi
 openapi: build ## Write api/openapi-*.json
@@ -75,7 +77,7 @@ check-generated: build ## Fail when a generated file isn't what would be generat
 			{ echo "api/openapi-$$v.json is not up to date: make generate" >&2; exit 1; }; \
 	done
 	@for f in $(PAGES); do \
-		diff -u --label $${f%.templ}_templ.go --label generated $${f%.templ}_templ.go <($(TEMPL) -f $$f -stdout) | head -n 40 || \
+		diff -u --label $${f%.templ}_templ.go --label generated $${f%.templ}_templ.go <($(PAGE)) | head -n 40 || \
 			{ echo "$${f%.templ}_templ.go is not up to date: make generate" >&2; exit 1; }; \
 	done
 

@@ -1,12 +1,17 @@
 package console
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
+	"strings"
 	"sync"
 )
 
@@ -50,6 +55,11 @@ func (d *door) asset(w http.ResponseWriter, r *http.Request) {
 		name = "icon.svg"
 	}
 	text, err := assetFiles.ReadFile("assets/" + name)
+	packed := false
+	if errors.Is(err, fs.ErrNotExist) { // what isn't ours lies packed, as it came but smaller
+		text, err = assetFiles.ReadFile("assets/" + name + ".gz")
+		packed = true
+	}
 	kind := assetTypes[path.Ext(name)]
 	if err != nil || kind == "" {
 		http.NotFound(w, r)
@@ -60,5 +70,21 @@ func (d *door) asset(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Get("v") == version() {
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
+	if packed {
+		w.Header().Set("Vary", "Accept-Encoding")
+		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			unpack(w, text)
+			return
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+	}
 	_, _ = w.Write(text) //nolint:gosec // a file of ours
+}
+
+func unpack(w io.Writer, packed []byte) {
+	text, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		panic("console: " + err.Error()) // it is part of the program
+	}
+	_, _ = io.Copy(w, text) //nolint:gosec // a file of ours
 }

@@ -1,6 +1,8 @@
 package console_test
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -191,8 +193,39 @@ func TestWhatPagesLinkToIsThereAndKeptByItsVersion(t *testing.T) {
 		require.NotContains(t, p.header.Get("Content-Type"), "html", m[1])
 	}
 	require.Equal(t, "no-store", b.get("/console/app.css").header.Get("Cache-Control"), "another version's address isn't kept")
+	plain, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/console/htmx.min.js", nil)
+	require.NoError(t, err)
+	plain.Header.Set("Accept-Encoding", "identity")
+	res, err := b.c.Do(plain)
+	require.NoError(t, err)
+	text, err := io.ReadAll(res.Body)
+	require.NoError(t, errors.Join(err, res.Body.Close()))
+	require.Empty(t, res.Header.Get("Content-Encoding"))
+	require.Equal(t, b.get("/console/htmx.min.js").body, string(text), "packed or not, the same")
 	require.Equal(t, http.StatusNotFound, b.get("/console/..%2fconsole.go").status)
 	require.Equal(t, http.StatusNotFound, b.get("/console/nothing.css").status)
+}
+
+func TestWhatIsNoTextIsRefused(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, listening, func(t *testing.T, s *servertest.Server) {
+		made := start(t, s, s.Admin.Token.Reveal(), session.CreateParams{OrgID: s.Org, Prompt: "x"})
+		b := signedIn(t, s, s.Admin.Token.Reveal())
+		list, one := "/orgs/"+s.Org+"/sessions", "/sessions/"+made.ID
+		for _, bad := range []string{"a\x00b", "a\xffb"} {
+			q := url.QueryEscape(bad)
+			for _, path := range []string{list + "?tag=" + q, list + "?after=" + q, "/sessions/" + q, "/orgs/" + q + "/keys", one + "/files/" + q, "/login?next=" + q, "/nowhere/" + q} {
+				require.Equal(t, http.StatusUnprocessableEntity, b.get(path).status, path)
+			}
+			for path, form := range map[string]url.Values{
+				one + "/message": {"message": {bad}}, one + "/tags": {"tags": {bad}}, list: {"prompt": {bad}}, "/login": {"key": {bad}},
+				"/orgs/" + s.Org + "/keys/provision": {"name": {bad}, "role_id": {access.RoleOrgMember}, "days": {"1"}},
+			} {
+				require.Equal(t, http.StatusUnprocessableEntity, b.post(path, form).status, path)
+			}
+			require.Equal(t, http.StatusUnprocessableEntity, b.upload(list, url.Values{"prompt": {bad}}, "f", "x").status)
+		}
+	})
 }
 
 func TestAFormFromAnotherSiteChangesNothing(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"gantry/internal/member"
 )
 
+//go:noinline
 func keysPageView(k keysView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -134,6 +135,7 @@ func keysPageView(k keysView) templ.Component {
 	})
 }
 
+//go:noinline
 func ownKeysView(k keysView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -265,6 +267,7 @@ func ownKeysView(k keysView) templ.Component {
 	})
 }
 
+//go:noinline
 func robotsView(k keysView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -349,6 +352,7 @@ func robotsView(k keysView) templ.Component {
 	})
 }
 
+//go:noinline
 func provisionForm(k keysView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -519,6 +523,7 @@ func provisionForm(k keysView) templ.Component {
 	})
 }
 
+//go:noinline
 func robotView(k keysView, r robot) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -809,6 +814,7 @@ func robotView(k keysView, r robot) templ.Component {
 }
 
 // withThis marks the key that the browser is signed in with.
+//go:noinline
 func withThis(k keysView, a member.APIKey) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -840,6 +846,7 @@ func withThis(k keysView, a member.APIKey) templ.Component {
 	})
 }
 
+//go:noinline
 func keyFacts(k keysView, a member.APIKey) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -953,6 +960,7 @@ func keyFacts(k keysView, a member.APIKey) templ.Component {
 }
 
 // revokeButton asks before it ends a key.
+//go:noinline
 func revokeButton(k keysView, action, serviceUser string, a member.APIKey) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1096,6 +1104,7 @@ func revokeButton(k keysView, action, serviceUser string, a member.APIKey) templ
 	})
 }
 
+//go:noinline
 func rotateDialog(k keysView, r robot, a member.APIKey) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1224,6 +1233,7 @@ func rotateDialog(k keysView, r robot, a member.APIKey) templ.Component {
 	})
 }
 
+//go:noinline
 func addDialog(k keysView, r robot) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1339,6 +1349,7 @@ func addDialog(k keysView, r robot) templ.Component {
 	})
 }
 
+//go:noinline
 func removeDialog(k keysView, r robot) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1446,6 +1457,7 @@ func removeDialog(k keysView, r robot) templ.Component {
 	})
 }
 
+//go:noinline
 func lifeChoice(label string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1524,6 +1536,7 @@ func lifeChoice(label string) templ.Component {
 	})
 }
 
+//go:noinline
 func olderKeysView(k keysView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

@@ -14,6 +14,7 @@ import (
 	"gantry/internal/wire"
 )
 
+//go:noinline
 func sessionPageView(p *sessionView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -126,6 +127,7 @@ func sessionPageView(p *sessionView) templ.Component {
 }
 
 // sessionHead is what a session is and in which state.
+//go:noinline
 func sessionHead(p *sessionView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -397,6 +399,7 @@ func sessionHead(p *sessionView) templ.Component {
 }
 
 // confirmations are asked before what can't be taken back.
+//go:noinline
 func confirmations(p *sessionView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -479,6 +482,7 @@ func confirmations(p *sessionView) templ.Component {
 }
 
 // earlierPart is the timeline with the way to what came before it.
+//go:noinline
 func earlierPart(p *sessionView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -563,6 +567,7 @@ func earlierPart(p *sessionView) templ.Component {
 	})
 }
 
+//go:noinline
 func entriesView(p *sessionView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -781,6 +786,7 @@ func entriesView(p *sessionView) templ.Component {
 	})
 }
 
+//go:noinline
 func noteView(p *sessionView, n *entry) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -956,6 +962,7 @@ func noteView(p *sessionView, n *entry) templ.Component {
 	})
 }
 
+//go:noinline
 func toolView(p *sessionView, n *entry) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1203,6 +1210,7 @@ func toolView(p *sessionView, n *entry) templ.Component {
 	})
 }
 
+//go:noinline
 func questionView(p *sessionView, n *entry) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1370,6 +1378,7 @@ func questionView(p *sessionView, n *entry) templ.Component {
 	})
 }
 
+//go:noinline
 func attached(p *sessionView, files []wire.Attachment) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1440,6 +1449,7 @@ func attached(p *sessionView, files []wire.Attachment) templ.Component {
 	})
 }
 
+//go:noinline
 func composerView(c composer) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1557,6 +1567,7 @@ func composerView(c composer) templ.Component {
 	})
 }
 
+//go:noinline
 func notSent(c composer) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1602,6 +1613,7 @@ func notSent(c composer) templ.Component {
 }
 
 // composerNote says what writing does now.
+//go:noinline
 func composerNote(c composer) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1670,6 +1682,7 @@ func composerNote(c composer) templ.Component {
 	})
 }
 
+//go:noinline
 func planPanel(p *sessionView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1750,6 +1763,7 @@ func planPanel(p *sessionView) templ.Component {
 	})
 }
 
+//go:noinline
 func outputPanel(p *sessionView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1817,6 +1831,7 @@ func outputPanel(p *sessionView) templ.Component {
 	})
 }
 
+//go:noinline
 func filesPanel(p *sessionView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -1918,6 +1933,7 @@ func filesPanel(p *sessionView) templ.Component {
 	})
 }
 
+//go:noinline
 func factsPanel(p *sessionView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

@@ -11,6 +11,7 @@ import templruntime "github.com/a-h/templ/runtime"
 import "gantry/internal/session"
 
 // summaryView stands above the sessions.
+//go:noinline
 func summaryView(s summary) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -155,6 +156,7 @@ func summaryView(s summary) templ.Component {
 	})
 }
 
+//go:noinline
 func sessionsView(l sessionList, s summary) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -385,6 +387,7 @@ func sessionsView(l sessionList, s summary) templ.Component {
 	})
 }
 
+//go:noinline
 func sessionListView(l sessionList) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -485,6 +488,7 @@ func sessionListView(l sessionList) templ.Component {
 }
 
 // sessionRows are the rows of one page of the list, and the way to the next.
+//go:noinline
 func sessionRows(l sessionList) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -683,6 +687,7 @@ func sessionRows(l sessionList) templ.Component {
 	})
 }
 
+//go:noinline
 func newSessionView(f sessionForm) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

@@ -41,7 +41,12 @@ func (v *visit) readUpload() (done func(), err error) {
 		return func() {}, fault.Wrap(err, fault.TooLarge, "the form can't be read; all its files together may have %d MB", session.MaxAttachment>>20)
 	}
 	_ = rc.SetReadDeadline(time.Time{})
-	return func() { _ = v.r.MultipartForm.RemoveAll() }, nil // what is left is the system's to clean up
+	done = func() { _ = v.r.MultipartForm.RemoveAll() } // what is left is the system's to clean up
+	if !areTexts(v.r.MultipartForm.Value) {
+		done()
+		return done, errNoText
+	}
+	return done, nil
 }
 
 // attach hands the form's files over, and gives the addresses that name them.

@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/a-h/templ"
 	"github.com/go-chi/chi/v5"
@@ -38,6 +40,7 @@ var (
 	errNoOrg     = fault.New(fault.NotFound, "there is no such organization, or your key has no access to it")
 	errNoSession = fault.New(fault.NotFound, "there is no such session, or your key has no access to it")
 	errForeign   = fault.New(fault.Forbidden, "the form came from another site, so nothing was done; open the page here and try again")
+	errNoText    = fault.New(fault.Invalid, "a part of the address or the form is no valid text")
 	errSignIn    = fault.New(fault.Unauthenticated, "sign in first")
 )
 
@@ -97,6 +100,9 @@ const (
 )
 
 func (v *visit) answer(h handler) error {
+	if !isText(v.r.URL.Path) || !areTexts(v.r.URL.Query()) {
+		return errNoText
+	}
 	if v.r.Method == http.MethodGet || v.r.Method == http.MethodHead {
 		return h(v)
 	}
@@ -113,7 +119,22 @@ func (v *visit) answer(h handler) error {
 		return fault.Wrap(err, fault.Invalid, "the form can't be read, or is too large")
 	}
 	_ = rc.SetReadDeadline(time.Time{})
+	if !areTexts(v.r.Form) {
+		return errNoText
+	}
 	return h(v)
+}
+
+// isText reports whether the database can keep a text: PostgreSQL takes no NUL.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
+func areTexts(fields url.Values) bool {
+	for name, values := range fields {
+		if !isText(name) || slices.ContainsFunc(values, func(s string) bool { return !isText(s) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // enter finds out who the browser is. The credential is asked with every request: a browser can at any moment what its key can.

@@ -14,7 +14,7 @@ import (
 type lazily struct {
 	once  sync.Once
 	types [2]reflect.Type       // of input and output
-	last  func(*huma.Operation) // a last word on the description
+	last  func(*huma.Operation) // a last word on the description; nil without one
 	spec  *huma.Operation
 	in    *input
 	out   *output
@@ -34,7 +34,9 @@ func (o *operation) open() {
 		a := o.api
 		a.opening.Lock()
 		defer a.opening.Unlock()
-		o.last(o.spec)
+		if o.last != nil {
+			o.last(o.spec)
+		}
 		o.describe(o.spec)
 		o.in = a.describeInput(o.spec, o.types[0])
 		o.out = a.describeOutput(o.spec, o.types[1])
@@ -66,7 +68,7 @@ func (o *operation) take(c *call, w http.ResponseWriter, r *http.Request) {
 		switch {
 		case err != nil:
 			o.refuse(c, w, err)
-		case given == nil:
+		case reflect.ValueOf(given).IsNil(): // a pointer to the operation's output
 			w.WriteHeader(o.out.ok)
 		default:
 			o.answer(c, w, given)

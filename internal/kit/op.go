@@ -89,24 +89,18 @@ const defaultBody = 1 << 20
 // Register registers an operation. Its declaration is enforced before the input is read, so that 403 comes before 422, and is
 // published in the document as x-permission and in the description. The handler gets who acts; what it returns as an error is a fault.
 func Register[I, O any](a *API, op Op, handler func(ctx context.Context, s access.Subject, in *I) (*O, error)) {
-	register(a, op, func(*huma.Operation) {}, handler)
+	a.add(&op, [2]reflect.Type{reflect.TypeFor[I](), reflect.TypeFor[O]()}, acting(handler))
 }
 
-// register is Register with a last word on the description.
-func register[I, O any](
-	a *API, op Op, describe func(*huma.Operation), handler func(ctx context.Context, s access.Subject, in *I) (*O, error),
-) *operation {
-	o := a.declare(&op)
-	o.types = [2]reflect.Type{reflect.TypeFor[I](), reflect.TypeFor[O]()}
-	o.last = describe
-	// Only this much is made anew for every operation's types.
-	o.act = func(c *call, in any) (any, error) {
-		out, err := handler(c, c.subject, in.(*I))
-		if out == nil {
-			return nil, err
-		}
-		return out, err
-	}
+// acting is all that is made anew for every operation's types.
+func acting[I, O any](handler func(ctx context.Context, s access.Subject, in *I) (*O, error)) func(*call, any) (any, error) {
+	return func(c *call, in any) (any, error) { return handler(c, c.subject, in.(*I)) }
+}
+
+// add registers an operation whose input and output are of two types.
+func (a *API) add(op *Op, types [2]reflect.Type, act func(*call, any) (any, error)) *operation {
+	o := a.declare(op)
+	o.types, o.act = types, act
 	return a.mount(o, &op.Operation)
 }
 

@@ -51,10 +51,18 @@ func ClosePage[T, W any](ctx context.Context, p page.Page[T], wire func(T) W) Pa
 	for i, item := range p.Items {
 		out.Items[i] = wire(item)
 	}
-	c := callOf(ctx)
-	if c.op != nil && len(p.Items) > 0 && (p.More || c.op.decl.KeepCursor) {
-		cursor := c.op.api.kit.o.Sealer.Seal(c.scope, p.End)
-		out.EndCursor = &cursor
+	if len(p.Items) > 0 {
+		out.EndCursor = endCursor(ctx, p.More, p.End)
 	}
 	return out
+}
+
+// endCursor is nil on the last page, unless the operation keeps it.
+func endCursor(ctx context.Context, more bool, end page.Position) *string {
+	c := callOf(ctx)
+	if c.op == nil || !more && !c.op.decl.KeepCursor {
+		return nil
+	}
+	cursor := c.op.api.kit.o.Sealer.Seal(c.scope, end)
+	return &cursor
 }

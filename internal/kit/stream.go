@@ -55,13 +55,14 @@ var ErrStreamOver = errors.New("the stream is over")
 func RegisterStream[I any](a *API, op Op, open func(ctx context.Context, s access.Subject, in *I) (StreamFunc, error)) {
 	op.Stream = true
 	op.Operation.Responses = withContent(op.Operation.Responses, map[string]*huma.MediaType{eventStream: {Schema: &huma.Schema{Type: huma.TypeString}}})
-	register(a, op, func(*huma.Operation) {}, func(ctx context.Context, s access.Subject, in *I) (*huma.StreamResponse, error) {
+	stream := func(ctx context.Context, s access.Subject, in *I) (*huma.StreamResponse, error) {
 		f, err := open(ctx, s, in)
 		if err != nil {
 			return nil, err
 		}
 		return streaming(ctx, f), nil
-	}).opens = true
+	}
+	a.add(&op, [2]reflect.Type{reflect.TypeFor[I](), reflect.TypeFor[huma.StreamResponse]()}, acting(stream)).opens = true
 }
 
 // Apart runs f on a goroutine of its own and waits for it. A stream's goroutine lives for hours and keeps the largest stack it ever
@@ -116,7 +117,7 @@ func RegisterChoice[I, T any](a *API, op Op, wants func(in *I) bool,
 			"application/json": {Schema: schema}, eventStream: {Schema: &huma.Schema{Type: huma.TypeString}},
 		})
 	}
-	o := register(a, op, describe, func(ctx context.Context, s access.Subject, in *I) (*huma.StreamResponse, error) {
+	answer := func(ctx context.Context, s access.Subject, in *I) (*huma.StreamResponse, error) {
 		c := callOf(ctx)
 		if c.stream || (wants != nil && wants(in)) {
 			f, err := open(ctx, s, in)
@@ -135,8 +136,9 @@ func RegisterChoice[I, T any](a *API, op Op, wants func(in *I) bool,
 				a.kit.log.ErrorContext(c, "answer not written", "error", err)
 			}
 		}}, nil
-	})
-	o.either, o.opens = true, true
+	}
+	o := a.add(&op, [2]reflect.Type{reflect.TypeFor[I](), reflect.TypeFor[huma.StreamResponse]()}, acting(answer))
+	o.last, o.either, o.opens = describe, true, true
 }
 
 func withContent(rs map[string]*huma.Response, content map[string]*huma.MediaType) map[string]*huma.Response {

@@ -26,25 +26,37 @@ func All[T any](ctx context.Context, q Querier, scan func(Scanner) (T, error), q
 
 // AllUntil is All that reads no further than the row of which enough is true: for rows that may be long.
 func AllUntil[T any](ctx context.Context, q Querier, scan func(Scanner) (T, error), enough func(T) bool, query string, args ...any) ([]T, error) {
+	var out []T
+	err := each(ctx, q, func(row Scanner) (bool, error) {
+		v, err := scan(row)
+		if err != nil {
+			return false, err
+		}
+		out = append(out, v)
+		return !enough(v), nil
+	}, query, args)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// each reads rows as long as it is told to go on. It is apart from AllUntil because it is the same for rows of every type.
+func each(ctx context.Context, q Querier, read func(Scanner) (goOn bool, err error), query string, args []any) error {
 	ctx, cancel := answering(ctx)
 	defer cancel()
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, edge(ctx, err)
+		return edge(ctx, err)
 	}
 	defer func() { _ = rows.Close() }() // rows.Err has what matters
-	var out []T
 	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, edge(ctx, err)
-		}
-		out = append(out, v)
-		if enough(v) {
-			return out, nil
+		goOn, err := read(rows)
+		if err != nil || !goOn {
+			return edge(ctx, err)
 		}
 	}
-	return out, edge(ctx, rows.Err())
+	return edge(ctx, rows.Err())
 }
 
 // Exec runs a statement and gives the number of rows it changed.
