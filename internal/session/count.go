@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"slices"
 
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
@@ -81,9 +80,9 @@ func (s *Session) countNewTx(ctx context.Context, tx *db.Tx) error {
 }
 
 const (
-	// countBatch is how many sessions of an older release are counted in one transaction.
+	// countBatch is how many sessions of an older release are looked up together.
 	countBatch = 50
-	// countBatches is how many such transactions one look takes; more wait for the next.
+	// countBatches is how many such batches one look takes; more wait for the next.
 	countBatches = 10
 )
 
@@ -94,25 +93,26 @@ func (v *Service) countOld(ctx context.Context) error {
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		slices.Sort(ids)
-		err = v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
-			for _, sessionID := range ids {
-				s, err := lockTx(ctx, tx, sessionID)
-				if fault.Is(err, fault.NotFound) {
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				if err := v.countTx(ctx, tx, s); err != nil {
-					return err
-				}
+		for _, sessionID := range ids {
+			if err := v.countOne(ctx, sessionID); err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil {
-			return err
 		}
 	}
 	return nil
+}
+
+// countOne has a transaction of its own: the counters of two sessions have no common order, so two in one transaction would wait for
+// a new session that waits for them.
+func (v *Service) countOne(ctx context.Context, sessionID string) error {
+	return v.DB.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+		s, err := lockTx(ctx, tx, sessionID)
+		if fault.Is(err, fault.NotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return v.countTx(ctx, tx, s)
+	})
 }

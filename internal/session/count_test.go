@@ -263,6 +263,40 @@ func TestASessionOfAnOlderReleaseIsCountedWithItsFirstChange(t *testing.T) {
 	})
 }
 
+// New sessions and the sweep that counts an older release's write the same counters. Two sessions counted in one transaction would
+// take them in no common order.
+func TestCountingOlderSessionsNeverWaitsInACircle(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, h *house) {
+		if h.db.Engine() != db.Postgres {
+			t.Skip("SQLite has one writer")
+		}
+		for range 60 {
+			h.create(t)
+		}
+		h.exec(t, `UPDATE sessions SET counted = 0`)
+		done := make(chan error)
+		for range 4 {
+			go func() {
+				for range 20 {
+					if _, err := h.Create(t.Context(), h.boss, session.CreateParams{OrgID: h.org, Prompt: "do it"}); err != nil {
+						done <- err
+						return
+					}
+				}
+				done <- nil
+			}()
+		}
+		require.NoError(t, h.Sweep(t.Context()))
+		for range 4 {
+			require.NoError(t, <-done)
+		}
+		n, err := db.One(t.Context(), h.db.Reader(), db.Int, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`)
+		require.NoError(t, err)
+		require.Zero(t, n)
+	})
+}
+
 func TestTheRollUpsHoldWhenManyWriteAtOnce(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, h *house) {

@@ -209,8 +209,11 @@ func (d *DB) Write(ctx context.Context, f func(ctx context.Context, tx *Tx) erro
 		if err != nil && (isAway(err) || silent(ctx)) {
 			d.away.Store(d.clock.Millis())
 		}
-		if err == nil || try == maxTries || !isRetryable(err) {
+		switch {
+		case !isRetryable(err): // nil is not either
 			return edge(ctx, err)
+		case try == maxTries:
+			return fault.Away(err, "the database")
 		}
 	}
 }
