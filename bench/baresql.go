@@ -23,9 +23,9 @@ const (
 			service_user_id, playbook_id, child_playbook_id, parent_session_id, child_session_ids, schedule_id, automation_id, origin,
 			devin_mode, platform, agent, tags, repos, session_links, knowledge_ids, secret_ids, pull_requests, is_archived, resumable,
 			bypass_approval, structured_output_schema, structured_output_required, max_acu_limit, acu_micros, run_acu_micros, last_seq,
-			last_command, acked_command, num_user_messages, num_devin_messages, outpost_id)
+			last_command, acked_command, num_user_messages, num_devin_messages, outpost_id, size, counted)
 		VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $9, $10, '[]', $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, '[]', 0, $22,
-			$23, $24, $25, $26, 0, 0, $27, $28, 0, 1, 0, $29)`
+			$23, $24, $25, $26, 0, 0, $27, $28, 0, 1, 0, $29, 'xs', 1)`
 	bareInsertTag = `INSERT INTO session_tags (session_id, tag, org_id, created_at) VALUES ($1, $2, $3, $4)
 			ON CONFLICT DO NOTHING`
 	bareInsertCommand = `INSERT INTO session_commands (session_id, number, kind, data, created_at) VALUES ($1, $2, $3, $4, $5)`
