@@ -10,6 +10,7 @@ import (
 
 	"gantry/internal/client"
 	"gantry/internal/platform/clock"
+	"gantry/internal/platform/human"
 	"gantry/internal/wire"
 )
 
@@ -116,7 +117,7 @@ func (l *live) draw() {
 	}
 	l.frame++
 	// What it is at comes last: it may be cut.
-	text := fmt.Sprintf("%c %s · %s ACU · %s", frames[l.frame%len(frames)], span(l.clock.Since(l.begun).Truncate(time.Second)), acus(l.acus), l.at)
+	text := fmt.Sprintf("%c %s · %s ACU · %s", frames[l.frame%len(frames)], human.Span(l.clock.Since(l.begun).Truncate(time.Second)), acus(l.acus), l.at)
 	_, _ = io.WriteString(l.out, "\r\x1b[K"+shorten(text, l.width-1)) // a lost frame is no loss
 	l.shown = true
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gantry/internal/client"
+	"gantry/internal/platform/human"
 	"gantry/internal/wire"
 )
 
@@ -145,7 +146,7 @@ func (r *renderer) workerEvent(e client.Event) {
 			r.line("pull request %s %s", r.paint(cyan, clean(d.URL)), clean(d.State))
 		})
 	case wire.EventAttachment:
-		show(r, e, func(d wire.AttachmentData) { r.line("file %s (%s)", r.paint(cyan, clean(d.Name)), bytesText(d.Size)) })
+		show(r, e, func(d wire.AttachmentData) { r.line("file %s (%s)", r.paint(cyan, clean(d.Name)), human.Bytes(d.Size)) })
 	case wire.EventAgent:
 		show(r, e, r.agent)
 	case wire.EventLog:
@@ -162,7 +163,7 @@ func (r *renderer) userMessage(d struct {
 ) {
 	r.block(r.paint(bold, "> "), d.Text)
 	for _, a := range d.Attachments {
-		r.line("  with file %s (%s)", clean(a.Name), bytesText(a.Size))
+		r.line("  with file %s (%s)", clean(a.Name), human.Bytes(a.Size))
 	}
 }
 
@@ -190,7 +191,7 @@ func (r *renderer) setup(d wire.SetupData) {
 	if d.Status == "failed" {
 		mark = r.paint(red, "✗")
 	}
-	text := fmt.Sprintf("  %s %-12s %8s", mark, clean(d.Phase), span(time.Duration(d.Millis)*time.Millisecond))
+	text := fmt.Sprintf("  %s %-12s %8s", mark, clean(d.Phase), human.Span(time.Duration(d.Millis)*time.Millisecond))
 	if d.Detail != "" {
 		text += "  " + clean(d.Detail)
 	}
@@ -263,7 +264,7 @@ func (r *renderer) toolEnd(e client.Event, d wire.ToolData, t *toolCall) {
 	if d.Status == wire.ToolInterrupted {
 		text += " · interrupted"
 	}
-	r.line("%s %s", head, r.paint(dim, text+" · "+span(time.Duration(e.CreatedAt-t.begun)*time.Millisecond)))
+	r.line("%s %s", head, r.paint(dim, text+" · "+human.Span(time.Duration(e.CreatedAt-t.begun)*time.Millisecond)))
 }
 
 // toolTitle is a call's title in one line.
@@ -340,7 +341,7 @@ func (r *renderer) summary(e ending, server string) {
 	s := e.session
 	parts := []string{statusText(s.Status, s.StatusDetail), acus(s.ACUsConsumed) + " ACU"}
 	if r.last > r.first {
-		parts = append(parts, span(time.Duration(r.last-r.first)*time.Millisecond))
+		parts = append(parts, human.Span(time.Duration(r.last-r.first)*time.Millisecond))
 	}
 	if u := r.usage; u != nil && u.InputTokens != nil && u.OutputTokens != nil {
 		parts = append(parts, fmt.Sprintf("%d tokens in, %d out", *u.InputTokens, *u.OutputTokens))
@@ -363,15 +364,4 @@ func orText(s, other string) string {
 		return other
 	}
 	return s
-}
-
-// bytesText shows a size in the unit that people would use.
-func bytesText(n int64) string {
-	switch {
-	case n < 1<<10:
-		return fmt.Sprintf("%d B", n)
-	case n < 1<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }

@@ -25,23 +25,6 @@ func statusText(status, detail string) string {
 // acus shows ACUs as people read them; --json has every digit.
 func acus(n float64) string { return fmt.Sprintf("%.4f", n) }
 
-// span shows a duration in two units at most.
-func span(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	case d < 10*time.Second:
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%d min %02d s", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h %02d min", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
-}
-
 // age shows how long ago a Unix second was, in its largest unit.
 func age(now time.Time, sec int64) string {
 	d := max(0, now.Sub(time.Unix(sec, 0)))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"gantry/internal/platform/human"
 	"gantry/internal/wire"
 )
 
@@ -89,7 +90,7 @@ func (t *tool) outcome() string {
 		parts = append(parts, fmt.Sprintf("exit status %d", *t.exit))
 	}
 	if !t.ended.IsZero() {
-		parts = append(parts, span(t.ended.Sub(t.begun)))
+		parts = append(parts, human.Span(t.ended.Sub(t.begun)))
 	}
 	return strings.Join(parts, " · ")
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"gantry/internal/platform/human"
 	"gantry/internal/session"
 	"gantry/internal/wire"
 )
@@ -73,7 +74,7 @@ func (t *teller) setup(e session.Event, d wire.SetupData) {
 		n.tone, n.title = bad, name+" failed"
 		n.next = "Nothing of the agent ran yet. Mend what the reason names, then start the session again."
 	default:
-		n.tone, n.title = quiet, name+" · "+span(time.Duration(d.Millis)*time.Millisecond)
+		n.tone, n.title = quiet, name+" · "+human.Span(time.Duration(d.Millis)*time.Millisecond)
 	}
 }
 
