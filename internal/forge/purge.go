@@ -19,12 +19,7 @@ func (s *Service) UnbindTx(ctx context.Context, tx *db.Tx, sessionIDs []string) 
 
 // PurgeOrg takes some of what a deleted organization was permitted and wanted indexed, and says whether there was any.
 func (s *Service) PurgeOrg(ctx context.Context, orgID string) (bool, error) {
-	for _, q := range purgeQueries {
-		if some, err := db.Clear(ctx, s.db, q[0], q[1], orgID); err != nil || some {
-			return some, err
-		}
-	}
-	return false, nil
+	return db.ClearFirst(ctx, s.db, purgeQueries, orgID)
 }
 
 var purgeQueries = [][2]string{

@@ -2,6 +2,7 @@ package kit
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -14,7 +15,7 @@ func decode(text []byte, parsed any, changed bool, into any) error {
 		return rewritten(parsed, into)
 	}
 	err := json.Unmarshal(text, into)
-	if err != nil && strings.Contains(err.Error(), "unmarshal number") {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && strings.HasPrefix(wrong.Value, "number") {
 		return rewritten(parsed, into)
 	}
 	return err

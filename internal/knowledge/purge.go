@@ -8,12 +8,7 @@ import (
 
 // PurgeOrg takes some of a deleted organization's notes and folders, and says whether there was any.
 func (s *Service) PurgeOrg(ctx context.Context, orgID string) (bool, error) {
-	for _, q := range purgeQueries {
-		if some, err := db.Clear(ctx, s.db, q[0], q[1], orgID); err != nil || some {
-			return some, err
-		}
-	}
-	return false, nil
+	return db.ClearFirst(ctx, s.db, purgeQueries, orgID)
 }
 
 var purgeQueries = [][2]string{

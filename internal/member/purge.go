@@ -9,12 +9,7 @@ import (
 // PurgeOrg takes some of the keys that were made in a deleted organization, which ended with it, and says whether there was any. What is
 // left of its service users is who they were: entries of the audit log and of the ledger name them.
 func (s *Service) PurgeOrg(ctx context.Context, orgID string) (bool, error) {
-	for _, q := range purgeQueries {
-		if some, err := db.Clear(ctx, s.db, q[0], q[1], orgID); err != nil || some {
-			return some, err
-		}
-	}
-	return false, nil
+	return db.ClearFirst(ctx, s.db, purgeQueries, orgID)
 }
 
 var purgeQueries = [][2]string{

@@ -236,12 +236,7 @@ func (s *Service) movePurge(ctx context.Context, query string, args ...any) (mov
 
 // purgeSettings takes what this room kept besides the organization's row.
 func (s *Service) purgeSettings(ctx context.Context, orgID string) (bool, error) {
-	for _, q := range settingsQueries {
-		if some, err := db.Clear(ctx, s.db, q[0], q[1], orgID); err != nil || some {
-			return some, err
-		}
-	}
-	return false, nil
+	return db.ClearFirst(ctx, s.db, settingsQueries, orgID)
 }
 
 var settingsQueries = [][2]string{

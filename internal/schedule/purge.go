@@ -8,12 +8,7 @@ import (
 
 // PurgeOrg takes some of a deleted organization's schedules, deleted ones too, and says whether there was any.
 func (v *Service) PurgeOrg(ctx context.Context, orgID string) (bool, error) {
-	for _, q := range purgeQueries {
-		if some, err := db.Clear(ctx, v.DB, q[0], q[1], orgID); err != nil || some {
-			return some, err
-		}
-	}
-	return false, nil
+	return db.ClearFirst(ctx, v.DB, purgeQueries, orgID)
 }
 
 // Each half has an index of its own.

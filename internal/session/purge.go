@@ -169,12 +169,7 @@ func (v *Service) purgeTx(ctx context.Context, tx *db.Tx, sessionIDs []string) e
 
 // PurgeTexts takes the texts that a deleted organization's sessions were given, and what its repeated requests asked for.
 func (v *Service) PurgeTexts(ctx context.Context, orgID string) (bool, error) {
-	for _, q := range textsQueries {
-		if some, err := db.Clear(ctx, v.DB, q[0], q[1], orgID); err != nil || some {
-			return some, err
-		}
-	}
-	return false, nil
+	return db.ClearFirst(ctx, v.DB, textsQueries, orgID)
 }
 
 var textsQueries = [][2]string{

@@ -19,3 +19,13 @@ func Clear(ctx context.Context, d *DB, look, remove string, args ...any) (bool, 
 		return err
 	})
 }
+
+// ClearFirst is Clear for the first of several things of which there is any left. A pair is what Clear looks with and removes with.
+func ClearFirst(ctx context.Context, d *DB, pairs [][2]string, args ...any) (bool, error) {
+	for _, p := range pairs {
+		if some, err := Clear(ctx, d, p[0], p[1], args...); err != nil || some {
+			return some, err
+		}
+	}
+	return false, nil
+}
