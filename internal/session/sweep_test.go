@@ -138,6 +138,14 @@ func TestASessionThatWaitsTooLongSleeps(t *testing.T) {
 		wait(20 * time.Second)
 		require.Equal(t, "suspended/inactivity", h.state(t, done.row.SessionID))
 		require.Equal(t, "suspended/inactivity", h.state(t, asks.row.SessionID))
+		reason := func(sessionID string) string {
+			text, err := db.One(t.Context(), h.db.Reader(), db.Text, `SELECT data FROM session_events
+				WHERE session_id = $1 AND type = 'status' ORDER BY seq DESC LIMIT 1`, sessionID)
+			require.NoError(t, err)
+			return text
+		}
+		require.Contains(t, reason(throwaway.row.SessionID), "it can't be resumed", "who waits for it tells this from an end that somebody wanted")
+		require.NotContains(t, reason(done.row.SessionID), "reason")
 		require.Equal(t, "exit/", h.state(t, throwaway.row.SessionID))
 		require.Equal(t, "running/working", h.state(t, busy.row.SessionID))
 		asks.lost()
