@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
 	"encoding/json"
@@ -200,7 +201,7 @@ type bareCreate struct {
 }
 
 // create commits the rows that Gantry commits: the session with its tags, its first command and two events, its place in the queue,
-// and the audit entry.
+// the audit entry, and the counters that metrics are answered from.
 func (s *bare) create(w http.ResponseWriter, r *http.Request) error {
 	var in bareCreate
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
@@ -230,6 +231,11 @@ func (s *bare) create(w http.ResponseWriter, r *http.Request) error {
 	return encode(w, out)
 }
 
+type statementArgs struct {
+	query string
+	args  []any
+}
+
 func (s *bare) insert(ctx context.Context, tx *sql.Tx, out bareSession, in bareCreate, at int64) error {
 	command, err := json.Marshal(map[string]any{"number": 1, "kind": "message", "text": in.Prompt})
 	if err != nil {
@@ -251,37 +257,47 @@ func (s *bare) insert(ctx context.Context, tx *sql.Tx, out bareSession, in bareC
 	if err != nil {
 		return err
 	}
-	statements := []struct {
-		query string
-		args  []any
-	}{
+	stamp := sha256.Sum256(audit)
+	statements := []statementArgs{
 		{bareInsertCommand, []any{out.SessionID, 1, "message", string(command), at}},
 		{bareInsertSession, []any{
 			out.SessionID, s.org, in.Title, "new", at, nil, out.ServiceUserID, nil, nil, nil, nil, nil, "api", nil, nil, "runbook",
 			string(tags), "[]", "[]", nil, nil, 1, 0, nil, 1, nil, 2, 1, "default",
 		}},
-		{bareInsertEvents, []any{
+	}
+	for _, t := range out.Tags {
+		statements = append(statements, statementArgs{bareInsertTag, []any{out.SessionID, t, s.org, at}})
+	}
+	statements = append(statements,
+		statementArgs{bareInsertEvents, []any{
 			out.SessionID, 1, id.New(id.Event), "created", at, string(created), nil, nil,
 			out.SessionID, 2, id.New(id.Event), "user_message", at, string(said), nil, nil,
 		}},
-		{bareInsertQueue, []any{out.SessionID, s.org, "default", "new", nil, at}},
-		{bareInsertLane, []any{"default", s.org, 1}},
-		{bareInsertAudit, []any{
-			id.New(id.AuditLog), at, "create_session", s.org, nil, nil, out.ServiceUserID, "bench", id.New(id.Request), string(audit),
+		statementArgs{bareInsertQueue, []any{out.SessionID, s.org, "default", "new", nil, at}},
+		statementArgs{bareInsertLane, []any{"default", s.org, 1}},
+		statementArgs{bareInsertAudit, []any{
+			id.New(id.AuditLog), at, "create_session", s.org, nil, nil, out.ServiceUserID, "bench", id.New(id.Request), string(audit), stamp[:],
 		}},
-	}
-	for _, t := range out.Tags {
-		statements = append(statements, struct {
-			query string
-			args  []any
-		}{bareInsertTag, []any{out.SessionID, t, s.org, at}})
-	}
+		statementArgs{bareInsertDays, s.days(at)},
+	)
 	for _, q := range statements {
 		if _, err := tx.ExecContext(ctx, q.query, q.args...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// days are the rows of a day's counters that a session of a service user moves: the enterprise's and the organization's, each for
+// everybody and for the service user.
+func (s *bare) days(at int64) []any {
+	var out []any
+	for _, org := range []string{"", s.org} {
+		for _, user := range []string{"", "bench"} {
+			out = append(out, org, "", user, "", 0, at-at%(24*time.Hour).Milliseconds(), 1, 1, 1)
+		}
+	}
+	return out
 }
 
 // stream sends a session's events as they come, and looks for more each second as Gantry's readers do that nobody wakes.

@@ -41,8 +41,13 @@ const (
 	bareInsertLane = `INSERT INTO queue_lanes (outpost_id, org_id, pending, served_at) VALUES ($1, $2, $3, 0)
 		ON CONFLICT (outpost_id, org_id) DO UPDATE SET pending = queue_lanes.pending + excluded.pending`
 	bareInsertAudit = `INSERT INTO audit_entries (audit_log_id, created_at, action, org_id, user_id, user_email,
-			service_user_id, service_user_name, request_id, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+			service_user_id, service_user_name, request_id, data, stamp)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+	bareInsertDays = `INSERT INTO metric_days (org_id, user_id, service_user_id, playbook_id, shard, day, origin_api, sessions, size_xs) VALUES ` +
+		`($1, $2, $3, $4, $5, $6, $7, $8, $9), ($10, $11, $12, $13, $14, $15, $16, $17, $18), ` +
+		`($19, $20, $21, $22, $23, $24, $25, $26, $27), ($28, $29, $30, $31, $32, $33, $34, $35, $36) ` +
+		`ON CONFLICT (org_id, user_id, service_user_id, playbook_id, shard, day) DO UPDATE SET origin_api = metric_days.origin_api + ` +
+		`excluded.origin_api, sessions = metric_days.sessions + excluded.sessions, size_xs = metric_days.size_xs + excluded.size_xs`
 )
 
 // bareList is the list's statement: the same columns under the table's alias.

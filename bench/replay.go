@@ -59,8 +59,9 @@ func (a arg) value() any {
 	return nil
 }
 
-// replayed is the bare answer to a case: the same statements, prepared once, every row scanned into columns of its types, and the same
-// JSON encoded from a plain struct. It makes no objects of the rows, so it does a little less than whoever writes such a handler.
+// replayed is the bare answer to a case: the same statements, prepared once, every row kept as a struct with fields of its columns'
+// types, and the same JSON encoded from a plain struct that is made beforehand. It makes nothing of the rows that it keeps, so it does a
+// little less than whoever writes such a handler.
 type replayed struct {
 	statements []prepared
 	answer     any
@@ -69,8 +70,8 @@ type replayed struct {
 
 type prepared struct {
 	*sql.Stmt
-	args    []any
-	columns []reflect.Type
+	args []any
+	row  reflect.Type // a struct with a field for each column
 }
 
 // prepare reads what was asked and learns the types.
@@ -150,9 +151,11 @@ func (q *prepared) learn(ctx context.Context) (int, error) {
 			}
 		}
 	}
-	for _, k := range kinds {
-		q.columns = append(q.columns, columnType(k))
+	fields := make([]reflect.StructField, len(kinds))
+	for i, k := range kinds {
+		fields[i] = reflect.StructField{Name: "F" + strconv.Itoa(i), Type: columnType(k)}
 	}
+	q.row = reflect.StructOf(fields)
 	return n, rows.Err()
 }
 
@@ -174,14 +177,20 @@ func (q *prepared) run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = rows.Close() }() // Err has what matters
-	into := make([]any, len(q.columns))
-	for i, c := range q.columns {
-		into[i] = reflect.New(c).Interface()
+	row, kept := reflect.New(q.row).Elem(), reflect.New(reflect.SliceOf(q.row)).Elem()
+	into := make([]any, row.NumField())
+	for i := range into {
+		into[i] = row.Field(i).Addr().Interface()
 	}
-	for rows.Next() {
+	for n := 0; rows.Next(); n++ {
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
+		if n == kept.Cap() {
+			kept.Grow(n + 1)
+		}
+		kept.SetLen(n + 1)
+		kept.Index(n).Set(row)
 	}
 	return rows.Err()
 }

@@ -173,7 +173,7 @@ func (l *loader) invent(n int, at time.Time) *made {
 // count counts the session as the server does (internal/session/count.go).
 func (l *loader) count(m *made) {
 	s := rollup.Session{
-		ID: m.id, OrgID: m.org.id, UserID: m.userID(), ServiceUserID: m.service, PlaybookID: m.playbook, Origin: m.origin, CreatedAt: m.at,
+		OrgID: m.org.id, UserID: m.userID(), ServiceUserID: m.service, PlaybookID: m.playbook, Origin: m.origin, CreatedAt: m.at,
 	}
 	x := rollup.Measure{Size: m.size, ACUMicros: m.micros, Category: m.category, Subcategory: m.sub}
 	for _, p := range m.pulls {
