@@ -86,12 +86,12 @@ func (p Period) start(t time.Time) time.Time {
 func (p Period) next(t time.Time) time.Time {
 	switch p {
 	case Weekly:
-		return t.AddDate(0, 0, 7)
+		return t.Add(7 * 24 * time.Hour)
 	case Monthly:
 		return t.AddDate(0, 1, 0)
 	case Daily:
 	}
-	return t.AddDate(0, 0, 1)
+	return t.Add(24 * time.Hour)
 }
 
 // maxPeriods is how many periods one list may have: three years of days.

@@ -3,7 +3,6 @@ package metric_test
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -47,11 +46,13 @@ type fact struct {
 	search bool
 }
 
-// model counts everything anew for each answer.
+// model counts everything anew for each answer. Its two services are replicas, which are asked the same again and again: whatever they
+// have answered before, every answer is about the facts of now.
 type model struct {
-	d     *db.DB
-	m     *metric.Service
-	facts []*fact
+	d        *db.DB
+	m, other *metric.Service
+	facts    []*fact
+	asked    []metric.ActiveFilter
 }
 
 func (m *model) write(t testing.TB, f func(ctx context.Context, tx *db.Tx) error) {
@@ -94,7 +95,7 @@ func (m *model) step(rt *rapid.T, t testing.TB) {
 	switch what := rapid.IntRange(0, 9).Draw(rt, "what"); {
 	case what < 5 || len(m.facts) == 0:
 		f := &fact{Measure: drawMeasure(rt), Session: rollup.Session{
-			ID: fmt.Sprint("s", len(m.facts)), OrgID: rapid.SampledFrom(orgIDs).Draw(rt, "org"), UserID: rapid.SampledFrom(userIDs).Draw(rt, "user"),
+			OrgID: rapid.SampledFrom(orgIDs).Draw(rt, "org"), UserID: rapid.SampledFrom(userIDs).Draw(rt, "user"),
 			ServiceUserID: rapid.SampledFrom(serviceIDs).Draw(rt, "service"), PlaybookID: rapid.SampledFrom(playbookIDs).Draw(rt, "playbook"),
 			Origin: rapid.SampledFrom([]string{"api", "webapp", "scheduled", "cli", "newer"}).Draw(rt, "origin"), CreatedAt: drawTime(rt, "at"),
 			WithSearch: rapid.Bool().Draw(rt, "with search"),
@@ -301,8 +302,19 @@ func (m *model) checkActive(rt *rapid.T, t testing.TB, f metric.ActiveFilter) {
 	if rapid.Bool().Draw(rt, "defaults") {
 		f.MinSessions, f.MinSearches = 1, 1
 	}
+	if m.asked = append(m.asked, f); len(m.asked) > 4 {
+		m.asked = m.asked[1:]
+	}
+	for _, f := range []metric.ActiveFilter{f, rapid.SampledFrom(m.asked).Draw(rt, "asked before")} {
+		for _, replica := range []*metric.Service{m.m, m.other} {
+			m.checkPeople(t, replica, f)
+		}
+	}
+}
+
+func (m *model) checkPeople(t testing.TB, replica *metric.Service, f metric.ActiveFilter) {
 	for _, p := range []metric.Period{metric.Daily, metric.Weekly, metric.Monthly} {
-		list, err := m.m.Active(t.Context(), boss, p, f)
+		list, err := replica.Active(t.Context(), boss, p, f)
 		require.NoError(t, err)
 		require.True(t, slices.IsSortedFunc(list, func(a, b metric.Active) int { return cmp.Compare(a.Start.Unix(), b.Start.Unix()) }))
 		for i, a := range list {
@@ -313,7 +325,7 @@ func (m *model) checkActive(rt *rapid.T, t testing.TB, f metric.ActiveFilter) {
 			require.False(t, list[0].Start.After(f.After) || list[len(list)-1].End.Before(f.Before), "the range is covered")
 		}
 	}
-	one, err := m.m.ActiveUsers(t.Context(), boss, f)
+	one, err := replica.ActiveUsers(t.Context(), boss, f)
 	require.NoError(t, err)
 	require.Equal(t, m.active(f, one.Start, one.End), one.Users, "%+v", f)
 }
@@ -321,7 +333,7 @@ func (m *model) checkActive(rt *rapid.T, t testing.TB, f metric.ActiveFilter) {
 func TestEveryAnswerIsWhatAFullRecountGives(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		m := &model{d: d, m: metric.New(d)}
+		m := &model{d: d, m: metric.New(d), other: metric.New(d)}
 		rapid.Check(t, func(rt *rapid.T) {
 			for range rapid.IntRange(1, 8).Draw(rt, "steps") {
 				m.step(rt, t)

@@ -22,7 +22,8 @@ func TestMetricsReadTheirDaysByTheKey(t *testing.T) {
 	}
 	list := func(query string, args []any) bound { return bound{query, args} }
 	columns := []string{"sessions", "acu_micros"}
-	days := func(f ActiveFilter) bound { return list(f.byPeriod(Daily, r.After.UnixMilli(), r.Before.UnixMilli())) }
+	days := func(f ActiveFilter) bound { return list(f.byPeriod(Daily, r.After, r.Before)) }
+	several := ActiveFilter{OrgIDs: []string{"o", "p"}}
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		for _, q := range []struct {
 			name, table, sqlite string
@@ -33,9 +34,11 @@ func TestMetricsReadTheirDaysByTheKey(t *testing.T) {
 			{"groups", "metric_days", "org_id=? AND user_id=? AND service_user_id=? AND playbook_id=? AND day>? AND day<?", list(many.sums(columns))},
 			{"all of history", "metric_days", "org_id=? AND user_id=? AND service_user_id=? AND playbook_id=?", list(Filter{}.sums(columns))},
 			{"categories", "metric_categories", "org_id=? AND day>? AND day<?", list(one.categories())},
-			{"days", "metric_active", "org_id=? AND period=? AND began>? AND began<?", days(ActiveFilter{OrgID: "o", MinSessions: 2})},
-			{"days of several", "metric_people", "org_id=? AND period=? AND began>? AND began<?", days(ActiveFilter{OrgIDs: []string{"o", "p"}})},
-			{"a range", "metric_gaps", "org_id=? AND day>? AND day<?", list(ActiveFilter{MinSessions: 1, MinSearches: 1}.inRange(r.After, r.Before))},
+			{"days", "metric_active", "org_id=? AND period=? AND began>? AND began<?", days(ActiveFilter{OrgID: "o"})},
+			{"days above a threshold", "metric_active", "org_id=? AND period=? AND began=? AND sessions<?", days(ActiveFilter{MinSessions: 2, MinSearches: 1})},
+			{"days of several", "metric_people", "org_id=? AND period=? AND began>? AND began<?", days(several)},
+			{"a range", "metric_gaps", "org_id=? AND day=? AND last_day<?", list(ActiveFilter{MinSessions: 1, MinSearches: 1}.byGaps(r.After, r.Before))},
+			{"facts", "metric_days", "org_id=? AND user_id=? AND service_user_id=? AND playbook_id=? AND day>? AND day<?", list(several.facts(r.After, r.Before))},
 			{"a range of many", "metric_people", "org_id=? AND period=? AND began>? AND began<?", list(ActiveFilter{MinSessions: 2, MinSearches: 1}.inRange(r.After, r.Before))},
 		} {
 			got := dbtest.Plan(t, d, q.query, q.args...)
@@ -49,4 +52,19 @@ func TestMetricsReadTheirDaysByTheKey(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestOnlySoManyAnswersAreKept(t *testing.T) {
+	t.Parallel()
+	var a answers
+	for i := range 2 * maxAnswers {
+		q := question{byte(i), byte(i >> 8)}
+		a.keep(q, answer{facts: 7, rows: []periodRow{{users: int64(i)}}})
+		rows, ok := a.find(q, 7)
+		require.True(t, ok)
+		require.Equal(t, []periodRow{{users: int64(i)}}, rows)
+		_, ok = a.find(q, 8)
+		require.False(t, ok, "of other facts")
+	}
+	require.Len(t, a.given, maxAnswers)
 }

@@ -115,35 +115,41 @@ func scanPeriod(r db.Scanner) (periodRow, error) {
 	return p, err
 }
 
-// activeByPeriod gives the active people of each period from one start on until another time.
-func (v *Service) activeByPeriod(ctx context.Context, p Period, f ActiveFilter, from, to int64) (map[int64]int64, error) {
+// activeByPeriod gives the active people of each period that has any, from one start until the end of the last, in order.
+func (v *Service) activeByPeriod(ctx context.Context, p Period, f ActiveFilter, from, to time.Time) ([]periodRow, error) {
 	query, args := f.byPeriod(p, from, to)
-	rows, err := db.All(ctx, v.db.Reader(), scanPeriod, query, args...)
-	if err != nil {
-		return nil, err
+	if len(f.orgs()) > 1 {
+		return v.asked(ctx, f, from, to, query, args)
 	}
-	out := make(map[int64]int64, len(rows))
-	for _, r := range rows {
-		out[r.began] = r.users
-	}
-	return out, nil
+	return v.periods(ctx, query, args)
 }
 
-// byPeriod reads how many people did how much, which doesn't cost more with more people. Only for several organizations together, where
-// a person must count once, it reads the people.
-func (f ActiveFilter) byPeriod(p Period, from, to int64) (string, []any) {
+func (v *Service) periods(ctx context.Context, query string, args []any) ([]periodRow, error) {
+	return db.All(ctx, v.db.Reader(), scanPeriod, query, args...)
+}
+
+// byPeriod takes from those who did anything the few below the thresholds, which doesn't cost more with more people. Only for several
+// organizations together, where a person must count once, it reads the people.
+func (f ActiveFilter) byPeriod(p Period, from, to time.Time) (string, []any) {
 	var w db.Where
 	orgs := f.orgs()
-	orgIs(&w, orgs)
-	w.Add("period = ? AND began >= ? AND began < ?", string(p), from, to)
 	if len(orgs) < 2 {
-		w.Add("(sessions >= ? OR searches >= ?)", f.MinSessions, f.MinSearches)
-		return `SELECT began, CAST(SUM(users) AS BIGINT) FROM metric_active` + w.SQL() + ` GROUP BY began`, w.Args()
+		users := "users"
+		if !f.anything() {
+			users += w.Number(` - (SELECT CAST(COALESCE(SUM(b.users), 0) AS BIGINT) FROM metric_active b
+				WHERE b.org_id = metric_active.org_id AND b.period = ? AND b.began = metric_active.began AND b.sessions < ? AND b.searches < ?)`,
+				string(p), f.MinSessions, f.MinSearches)
+		}
+		orgIs(&w, orgs)
+		w.Add("period = ? AND began >= ? AND began < ?", rollup.Any(string(p)), from.UnixMilli(), to.UnixMilli())
+		return `SELECT began, ` + users + ` FROM metric_active` + w.SQL() + ` ORDER BY began`, w.Args()
 	}
+	orgIs(&w, orgs)
+	w.Add("period = ? AND began >= ? AND began < ?", string(p), from.UnixMilli(), to.UnixMilli())
 	where := w.SQL()
 	having := w.Number("SUM(sessions) >= ? OR SUM(searches) >= ?", f.MinSessions, f.MinSearches)
 	return `SELECT began, COUNT(*) FROM (SELECT began, user_id FROM metric_people` + where + ` GROUP BY began, user_id HAVING ` + having +
-		`) x GROUP BY began`, w.Args()
+		`) x GROUP BY began ORDER BY began`, w.Args()
 }
 
 // activeInRange counts the people who were active between two days.
@@ -151,20 +157,33 @@ func (v *Service) activeInRange(ctx context.Context, f ActiveFilter, start, end 
 	if !start.Before(end) {
 		return 0, nil
 	}
+	if len(f.orgs()) < 2 && f.anything() {
+		query, args := f.byGaps(start, end)
+		return db.One(ctx, v.db.Reader(), db.Int, query, args...)
+	}
 	query, args := f.inRange(start, end)
-	return db.One(ctx, v.db.Reader(), db.Int, query, args...)
+	rows, err := v.asked(ctx, f, start, end, query, args)
+	if err != nil {
+		return 0, err
+	}
+	return rows[0].users, nil
 }
 
-// inRange sums, for people who count by doing anything, those whose last active day lies before the range. With other thresholds, or for
-// several organizations together, it adds each person's whole months and the days around them.
+// byGaps sums, for people who count by doing anything, those whose last active day lies before the range: of each day it reads only
+// them.
+func (f ActiveFilter) byGaps(start, end time.Time) (string, []any) {
+	var w db.Where
+	first := w.Number(`SELECT SUM(users) FROM metric_gaps WHERE org_id = metric_active.org_id AND day = metric_active.began AND last_day < ?`,
+		start.UnixMilli())
+	orgIs(&w, f.orgs())
+	w.Add("period = ? AND began >= ? AND began < ?", rollup.Any(rollup.ByDay), start.UnixMilli(), end.UnixMilli())
+	return `SELECT CAST(COALESCE(SUM((` + first + `)), 0) AS BIGINT) FROM metric_active` + w.SQL(), w.Args()
+}
+
+// inRange adds each person's whole months and the days around them.
 func (f ActiveFilter) inRange(start, end time.Time) (string, []any) {
 	var w db.Where
 	orgs := f.orgs()
-	if len(orgs) < 2 && f.anything() {
-		orgIs(&w, orgs)
-		w.Add("day >= ? AND day < ? AND last_day < ?", start.UnixMilli(), end.UnixMilli(), start.UnixMilli())
-		return `SELECT CAST(COALESCE(SUM(users), 0) AS BIGINT) FROM metric_gaps` + w.SQL(), w.Args()
-	}
 	type part struct {
 		period   Period
 		from, to time.Time
@@ -190,6 +209,6 @@ func (f ActiveFilter) inRange(start, end time.Time) (string, []any) {
 			append(args, string(p.period), p.from.UnixMilli(), p.to.UnixMilli())...))
 	}
 	having := w.Number("SUM(sessions) >= ? OR SUM(searches) >= ?", f.MinSessions, f.MinSearches)
-	return `SELECT COUNT(*) FROM (SELECT user_id FROM (` + strings.Join(queries, " UNION ALL ") + `) p GROUP BY user_id HAVING ` + having +
+	return `SELECT 0, COUNT(*) FROM (SELECT user_id FROM (` + strings.Join(queries, " UNION ALL ") + `) p GROUP BY user_id HAVING ` + having +
 		`) u`, w.Args()
 }

@@ -207,6 +207,9 @@ func (b *Bulk) flushPeople(p span, did map[string]act) error {
 			return err
 		}
 	}
+	if err := b.emit("metric_active", p.org, Any(p.period), p.began, 0, 0, int64(len(did))); err != nil {
+		return err
+	}
 	for _, before := range slices.Sorted(maps.Keys(gaps)) {
 		if err := b.emit("metric_gaps", p.org, p.began, before, gaps[before]); err != nil {
 			return err

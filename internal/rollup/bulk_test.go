@@ -74,10 +74,10 @@ func live(ctx context.Context, tx *db.Tx, b *rollup.Bulk) error {
 	rng := rand.New(rand.NewPCG(1, 2))
 	pick := func(of ...string) string { return of[rng.IntN(len(of))] }
 	at := time.Date(2025, 11, 20, 22, 0, 0, 0, time.UTC)
-	for i := range 300 {
+	for range 300 {
 		at = at.Add(time.Duration(rng.IntN(20)) * time.Hour)
 		s := rollup.Session{
-			ID: fmt.Sprint("s", i), OrgID: pick("a", "b"), UserID: pick("u", "v", ""), PlaybookID: pick("", "p"), Origin: pick("api", "scheduled", "new"),
+			OrgID: pick("a", "b"), UserID: pick("u", "v", ""), PlaybookID: pick("", "p"), Origin: pick("api", "scheduled", "new"),
 			WithSearch: rng.IntN(4) == 0, CreatedAt: at,
 		}
 		if s.UserID == "" {

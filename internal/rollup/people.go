@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"slices"
 	"time"
 
 	"gantry/internal/platform/db"
+	"gantry/internal/platform/order"
 )
 
 // The periods by which people are counted. Ever is one row for all time; holding it puts the writes of one person in order.
@@ -17,6 +17,9 @@ const (
 	ByMonth = "month"
 	ever    = "ever"
 )
+
+// Any names the rows of metric_active that say how many people did anything in a period at all. Their amounts are 0.
+func Any(period string) string { return "any " + period }
 
 // Never stands for the last active day of somebody who wasn't active before.
 const Never = -1
@@ -65,6 +68,7 @@ func peopleTx(ctx context.Context, tx *db.Tx, orgID, userID string, at time.Time
 			moved[before]--
 			continue
 		}
+		moved[bucket{span: span{b.org, Any(b.period), b.began}}]++
 		if b.period == ByDay {
 			if err := firstOfDayTx(ctx, tx, b.org, userID, b.began); err != nil {
 				return err
@@ -82,7 +86,7 @@ func scanBucket(r db.Scanner) (bucket, error) {
 
 func activeTx(ctx context.Context, tx *db.Tx, moved map[bucket]int64) error {
 	u := upsert{table: "metric_active", key: []string{"org_id", "period", "began", "sessions", "searches"}, sums: []string{"users"}}
-	for _, b := range slices.SortedFunc(maps.Keys(moved), bucket.compare) {
+	for _, b := range order.Collect(maps.Keys(moved), bucket.compare) {
 		u.rows = append(u.rows, []any{b.org, b.period, b.began, b.sessions, b.searches})
 		u.numbers = append(u.numbers, []any{moved[b]})
 	}

@@ -35,7 +35,7 @@ func (z Sizes) Of(acuMicros, userMessages int64) string {
 // counts is what the session counts by.
 func (s *Session) counts() rollup.Session {
 	return rollup.Session{
-		ID: s.ID, OrgID: s.OrgID, UserID: s.UserID, ServiceUserID: s.ServiceUserID, PlaybookID: s.PlaybookID, Origin: s.Origin,
+		OrgID: s.OrgID, UserID: s.UserID, ServiceUserID: s.ServiceUserID, PlaybookID: s.PlaybookID, Origin: s.Origin,
 		CreatedAt: s.CreatedAt,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+	"golang.org/x/sync/errgroup"
 )
 
 //go:embed migrations/*.sql
@@ -24,7 +26,13 @@ func (d *DB) Migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.Up(ctx); err != nil {
+	var reader errgroup.Group
+	if d.engine == SQLite {
+		// Every connection of SQLite's reads the whole schema before its first answer. The first reader's does meanwhile.
+		reader.Go(func() error { return d.Ping(ctx) })
+	}
+	_, err = p.Up(ctx)
+	if err = errors.Join(err, reader.Wait()); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
@@ -73,9 +81,10 @@ type renderedFS struct {
 	render *strings.Replacer
 }
 
-// What follows "-- postgres: " on a line is for PostgreSQL alone: what its planner must know, never what there is.
+// What follows "-- postgres: " or "-- sqlite: " on a line is for that engine alone: what its planner must know, or how it lays rows down,
+// never what there is.
 var (
-	forSQLite   = strings.NewReplacer("BIGINT", "INTEGER", "BYTEA", "BLOB", "DOUBLE PRECISION", "REAL", "\n);", "\n) STRICT;")
+	forSQLite   = strings.NewReplacer("-- sqlite: ", "", "BIGINT", "INTEGER", "BYTEA", "BLOB", "DOUBLE PRECISION", "REAL", "\n);", "\n) STRICT;")
 	forPostgres = strings.NewReplacer("-- postgres: ", "")
 )
 
