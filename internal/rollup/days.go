@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
 	"gantry/internal/platform/db"
-	"gantry/internal/platform/order"
 )
 
 // cell is one counter of a day. Columns are constants of this package.
@@ -43,7 +43,7 @@ func (t tally) measure(day int64, m Measure, sign int64) {
 // writeTx adds the changes to every scope: one statement for each day, days in order.
 func (t tally) writeTx(ctx context.Context, tx *db.Tx, scopes []scope) error {
 	maps.DeleteFunc(t, func(_ cell, n int64) bool { return n == 0 })
-	cells := order.Collect(maps.Keys(t), func(a, b cell) int {
+	cells := slices.SortedFunc(maps.Keys(t), func(a, b cell) int {
 		return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.column, b.column))
 	})
 	for len(cells) > 0 {
@@ -95,7 +95,7 @@ func categoriesTx(ctx context.Context, tx *db.Tx, s Session, before, after Measu
 	u := upsert{
 		table: "metric_categories", key: []string{"org_id", "category", "subcategory", "day"}, sums: []string{"sessions", "acu_micros"},
 	}
-	classes := order.Collect(maps.Keys(sums), func(a, b class) int {
+	classes := slices.SortedFunc(maps.Keys(sums), func(a, b class) int {
 		return cmp.Or(cmp.Compare(a.category, b.category), cmp.Compare(a.subcategory, b.subcategory))
 	})
 	for _, org := range []string{"", s.OrgID} {

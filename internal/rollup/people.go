@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"gantry/internal/platform/db"
-	"gantry/internal/platform/order"
 )
 
 // The periods by which people are counted. Ever is one row for all time; holding it puts the writes of one person in order.
@@ -86,7 +86,7 @@ func scanBucket(r db.Scanner) (bucket, error) {
 
 func activeTx(ctx context.Context, tx *db.Tx, moved map[bucket]int64) error {
 	u := upsert{table: "metric_active", key: []string{"org_id", "period", "began", "sessions", "searches"}, sums: []string{"users"}}
-	for _, b := range order.Collect(maps.Keys(moved), bucket.compare) {
+	for _, b := range slices.SortedFunc(maps.Keys(moved), bucket.compare) {
 		u.rows = append(u.rows, []any{b.org, b.period, b.began, b.sessions, b.searches})
 		u.numbers = append(u.numbers, []any{moved[b]})
 	}
