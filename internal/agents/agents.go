@@ -6,7 +6,6 @@
 package agents
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/keeper"
+	"gantry/internal/platform/pattern"
 	"gantry/internal/platform/secret"
 	"gantry/internal/wire"
 )
@@ -51,12 +51,12 @@ type Service struct {
 func New(d *db.DB, k *keeper.Keeper) *Service { return &Service{db: d, keeper: k} }
 
 var (
-	goodName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-	goodEnv  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	goodName = pattern.Of(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	goodEnv  = pattern.Of(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
 func (a Agent) validate() error {
-	if !goodName.MatchString(a.Name) {
+	if !goodName().MatchString(a.Name) {
 		return fault.InvalidField("name", "must have 1 to 64 letters, digits, '.', '_' or '-'")
 	}
 	if a.Name == Runbook {
@@ -71,7 +71,7 @@ func (a Agent) validate() error {
 		}
 	}
 	for name, v := range a.Env {
-		if !goodEnv.MatchString(name) || strings.ContainsRune(v.Reveal(), 0) {
+		if !goodEnv().MatchString(name) || strings.ContainsRune(v.Reveal(), 0) {
 			return fault.InvalidField("env", "%q can't be a variable", name)
 		}
 	}

@@ -100,7 +100,7 @@ func (p ConnectionParams) check() (Connection, error) {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	if !goodHost.MatchString(host) || (c.Host != host && c.Host != host+":"+u.Port()) || (u.Port() != "" && !isNumber(u.Port())) {
+	if !goodHost().MatchString(host) || (c.Host != host && c.Host != host+":"+u.Port()) || (u.Port() != "" && !isNumber(u.Port())) {
 		return c, fault.InvalidField("host", "must be a host's name, with a port if need be")
 	}
 	if p.Provider == Plain && u.Port() != "" {

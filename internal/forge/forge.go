@@ -12,13 +12,13 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/keeper"
+	"gantry/internal/platform/pattern"
 	"gantry/internal/platform/safehttp"
 )
 
@@ -75,7 +75,7 @@ func (r Repository) ShownHost() string {
 
 // Host gives the host of a repository that isn't a file, without a port.
 func (r Repository) Host() string {
-	if m := scpForm.FindStringSubmatch(r.URL); m != nil && !strings.Contains(r.URL, "://") {
+	if m := scpForm().FindStringSubmatch(r.URL); m != nil && !strings.Contains(r.URL, "://") {
 		return strings.ToLower(m[2])
 	}
 	u, err := url.Parse(r.URL)
@@ -126,15 +126,15 @@ const (
 )
 
 var (
-	goodName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*){0,4}$`)
+	goodName = pattern.Of(`^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*){0,4}$`)
 	// scpForm is git's short form of ssh, user@host:path. Neither user nor host may look like an option.
-	scpForm  = regexp.MustCompile(`^(?:([A-Za-z0-9_][A-Za-z0-9._-]*)@)([A-Za-z0-9][A-Za-z0-9.-]*):([^:\s-][^:\s]*)$`)
-	goodHost = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*$|^\[[0-9A-Fa-f:.]+\]$`)
-	goodUser = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
+	scpForm  = pattern.Of(`^(?:([A-Za-z0-9_][A-Za-z0-9._-]*)@)([A-Za-z0-9][A-Za-z0-9.-]*):([^:\s-][^:\s]*)$`)
+	goodHost = pattern.Of(`^[A-Za-z0-9][A-Za-z0-9.-]*$|^\[[0-9A-Fa-f:.]+\]$`)
+	goodUser = pattern.Of(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
 )
 
 func checkName(name string) error {
-	if len(name) > maxName || !goodName.MatchString(name) {
+	if len(name) > maxName || !goodName().MatchString(name) {
 		return fault.InvalidField("name", "must be owner/name or a bare name of letters, digits, '.', '_' and '-'")
 	}
 	return nil
@@ -148,7 +148,7 @@ func (s *Service) canonical(raw string) (string, error) {
 	if filepath.IsAbs(raw) {
 		return s.file(raw)
 	}
-	if scpForm.MatchString(raw) && !strings.Contains(raw, "://") {
+	if scpForm().MatchString(raw) && !strings.Contains(raw, "://") {
 		return raw, nil
 	}
 	u, err := url.Parse(raw)
@@ -172,13 +172,13 @@ func remote(u *url.URL) (string, error) {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	if !goodHost.MatchString(host) || u.Path == "" || u.Path == "/" || u.RawQuery != "" || u.Fragment != "" {
+	if !goodHost().MatchString(host) || u.Path == "" || u.Path == "/" || u.RawQuery != "" || u.Fragment != "" {
 		return "", fault.InvalidField("url", "must name a host and a repository, and nothing else")
 	}
 	if _, has := u.User.Password(); has || (u.User != nil && u.Scheme == "https") {
 		return "", fault.InvalidField("url", "must not hold credentials: they would be shown")
 	}
-	if u.User != nil && !goodUser.MatchString(u.User.Username()) {
+	if u.User != nil && !goodUser().MatchString(u.User.Username()) {
 		return "", fault.InvalidField("url", "the user name is not allowed")
 	}
 	return u.String(), nil

@@ -14,7 +14,6 @@ package knowledge
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -22,6 +21,7 @@ import (
 	"gantry/internal/access"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
+	"gantry/internal/platform/pattern"
 )
 
 // Limits on what a caller may send, and on how much one organization or the enterprise keeps: a search reads its notes one by one.
@@ -86,7 +86,7 @@ type NoteParams struct {
 	Macro      *string // nil keeps, "" clears
 }
 
-var macroPattern = regexp.MustCompile(`^![A-Za-z0-9_-]+$`)
+var macroPattern = pattern.Of(`^![A-Za-z0-9_-]+$`)
 
 func (p *NoteParams) validate() error {
 	if n := utf8.RuneCountInString(p.Name); strings.TrimSpace(p.Name) == "" || n > MaxName || !db.Storable(p.Name) {
@@ -101,7 +101,7 @@ func (p *NoteParams) validate() error {
 	if utf8.RuneCountInString(p.PinnedRepo) > MaxRepo || !db.Storable(p.PinnedRepo) {
 		return fault.InvalidField("pinned_repo", "must be text of at most %d characters", MaxRepo)
 	}
-	if m := p.Macro; m != nil && *m != "" && (len(*m) > MaxMacro || !macroPattern.MatchString(*m)) {
+	if m := p.Macro; m != nil && *m != "" && (len(*m) > MaxMacro || !macroPattern().MatchString(*m)) {
 		return fault.InvalidField("macro", "a macro is ! and letters, digits, _ or -, at most %d characters", MaxMacro)
 	}
 	if p.OrgID == "" && p.FolderID != "" {

@@ -11,7 +11,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -19,6 +18,7 @@ import (
 	"gantry/internal/access"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
+	"gantry/internal/platform/pattern"
 	"gantry/internal/platform/schema"
 )
 
@@ -79,7 +79,7 @@ type SchemaChange struct {
 	Value json.RawMessage
 }
 
-var macroPattern = regexp.MustCompile(`^![A-Za-z0-9_-]+$`)
+var macroPattern = pattern.Of(`^![A-Za-z0-9_-]+$`)
 
 func (p *Params) validate() error {
 	if n := utf8.RuneCountInString(p.Title); strings.TrimSpace(p.Title) == "" || n > MaxTitle || !db.Storable(p.Title) {
@@ -88,7 +88,7 @@ func (p *Params) validate() error {
 	if strings.TrimSpace(p.Body) == "" || len(p.Body) > MaxBody || !db.Storable(p.Body) {
 		return fault.InvalidField("body", "must be text of 1 to %d bytes", MaxBody)
 	}
-	if m := p.Macro; m != nil && *m != "" && (len(*m) > MaxMacro || !macroPattern.MatchString(*m)) {
+	if m := p.Macro; m != nil && *m != "" && (len(*m) > MaxMacro || !macroPattern().MatchString(*m)) {
 		return fault.InvalidField("macro", "a macro is ! and letters, digits, _ or -, at most %d characters", MaxMacro)
 	}
 	return schema.CheckField("structured_output_schema", p.Schema.Value)

@@ -8,9 +8,9 @@ import (
 	"io"
 	"net/url"
 	"path/filepath"
-	"regexp"
 
 	"gantry/internal/platform/fault"
+	"gantry/internal/platform/pattern"
 )
 
 // Store is an open store. Keys are made by our own code: letters, digits, "-", "_", "." and "/".
@@ -62,10 +62,10 @@ func Open(ctx context.Context, rawURL, dataDir string) (*Store, error) {
 // Close is for whoever opened the store: nothing is held open between calls.
 func (s *Store) Close() error { return nil }
 
-var goodKey = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`)
+var goodKey = pattern.Of(`^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`)
 
 func checkKey(key string) error {
-	if len(key) > 512 || !goodKey.MatchString(key) {
+	if len(key) > 512 || !goodKey().MatchString(key) {
 		return fmt.Errorf("blob: %q can't be a key", key)
 	}
 	return nil

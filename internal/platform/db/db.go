@@ -87,8 +87,8 @@ func Open(ctx context.Context, rawURL string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.Ping(ctx); err != nil {
-		return nil, errors.Join(err, d.Close())
+	if err := d.writer.PingContext(ctx); err != nil {
+		return nil, errors.Join(Edge(err), d.Close())
 	}
 	return d, nil
 }
@@ -154,7 +154,7 @@ func (d *DB) Reader() Querier {
 	return d.reader
 }
 
-// Ping asks the database for an answer. On SQLite it asks the writer as well.
+// Ping asks the database for an answer.
 func (d *DB) Ping(ctx context.Context) error {
 	var one int
 	if err := d.reader.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {

@@ -5,9 +5,10 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
-	"regexp"
 
 	"modernc.org/sqlite"
+
+	"gantry/internal/platform/pattern"
 )
 
 // SQLite's driver parses and plans a statement each time it runs, which costs more than running most of ours. So each connection keeps
@@ -70,14 +71,14 @@ type keptStatement struct {
 
 // bareLimit finds a LIMIT that is a parameter. SQLite plans such a statement anew whenever the parameter is set, because the plan may
 // depend on its value; as part of an expression it doesn't.
-var bareLimit = regexp.MustCompile(`\bLIMIT (\$[0-9]+)`)
+var bareLimit = pattern.Of(`\bLIMIT (\$[0-9]+)`)
 
 // statement gives the kept statement of a text, nil while its rows are still being read.
 func (c *keepingConn) statement(ctx context.Context, query string) (*keptStatement, error) {
 	c.used++
 	s := c.kept[query]
 	if s == nil {
-		p, err := c.PrepareContext(ctx, bareLimit.ReplaceAllString(query, "LIMIT ($1 + 0)"))
+		p, err := c.PrepareContext(ctx, bareLimit().ReplaceAllString(query, "LIMIT ($1 + 0)"))
 		if err != nil {
 			return nil, err
 		}

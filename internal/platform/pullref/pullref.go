@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"gantry/internal/platform/pattern"
 )
 
 // Form is how a provider writes the addresses of its pull requests.
@@ -40,7 +41,7 @@ const (
 )
 
 // address begins with a host, goes on with the shortest path that leaves a form and a number, and ends with the number.
-var address = regexp.MustCompile(`^https://([A-Za-z0-9.-]+(?::[0-9]{1,5})?)/((?:[A-Za-z0-9._~%+-]+/)+?)(pull|-/merge_requests|pull-requests|pullrequest|pulls)/([1-9][0-9]{0,8})`)
+var address = pattern.Of(`^https://([A-Za-z0-9.-]+(?::[0-9]{1,5})?)/((?:[A-Za-z0-9._~%+-]+/)+?)(pull|-/merge_requests|pull-requests|pullrequest|pulls)/([1-9][0-9]{0,8})`)
 
 // Parse takes the address of a pull request apart. Nothing may follow its number.
 func Parse(raw string) (Ref, bool) {
@@ -51,7 +52,7 @@ func Parse(raw string) (Ref, bool) {
 // parse reads the address that a text begins with, and how much of the text it is.
 func parse(text string) (r Ref, n int, ok bool) {
 	text = text[:min(len(text), MaxURL+1)]
-	m := address.FindStringSubmatch(text)
+	m := address().FindStringSubmatch(text)
 	if m == nil || len(m[0]) > MaxURL || (len(m[0]) < len(text) && goesOn(text[len(m[0])])) {
 		return r, 0, false
 	}
@@ -108,7 +109,7 @@ func (f Form) gitPath(page string) string {
 
 var (
 	// scpForm is git's short form of ssh.
-	scpForm = regexp.MustCompile(`^(?:[A-Za-z0-9._-]+@)?([A-Za-z0-9.-]+):([^/].*)$`)
+	scpForm = pattern.Of(`^(?:[A-Za-z0-9._-]+@)?([A-Za-z0-9.-]+):([^/].*)$`)
 	// sshHosts are the hosts that serve ssh under another name than pages.
 	sshHosts = map[string]string{
 		"ssh.dev.azure.com": "dev.azure.com", "ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com", "altssh.bitbucket.org": "bitbucket.org",
@@ -118,7 +119,7 @@ var (
 // Of reports whether this is a pull request of the repository with an address as git has it: of the same host and path. Cases aren't
 // told apart, as no provider does. A repository that is a file has none.
 func (r Ref) Of(clone string) bool {
-	if m := scpForm.FindStringSubmatch(clone); m != nil && !strings.Contains(clone, "://") {
+	if m := scpForm().FindStringSubmatch(clone); m != nil && !strings.Contains(clone, "://") {
 		clone = "ssh://" + m[1] + "/" + m[2]
 	}
 	u, err := url.Parse(clone)

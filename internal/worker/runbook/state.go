@@ -7,8 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"sync"
+
+	"gantry/internal/platform/pattern"
 )
 
 // state is what survives the death of the process: enough to know, when the session is loaded again, which block of which
@@ -28,7 +28,7 @@ type state struct {
 	Command int64    `json:"command,omitempty"`
 }
 
-var validID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^rb-[0-9a-f]{16}$`) })
+var validID = pattern.Of(`^rb-[0-9a-f]{16}$`)
 
 // errNoSession says that no state is kept under an id.
 var errNoSession = errors.New("runbook: no such session")

@@ -11,12 +11,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"unicode"
 
+	"gantry/internal/platform/pattern"
 	"gantry/internal/wire"
 )
 
@@ -143,13 +143,13 @@ func (passing) Is(target error) bool { return target == ErrPassing }
 
 // saidPassing are the words of git, curl, ssh, the proxy and the relays for what may pass: no name, no connection, one that broke off,
 // and a host or something before it that says 502, 503 or 504.
-var saidPassing = regexp.MustCompile(`(?i)could not resolve (host|proxy)|temporary failure in name resolution|name or service not known|` +
+var saidPassing = pattern.Of(`(?i)could not resolve (host|proxy)|temporary failure in name resolution|name or service not known|` +
 	`gantry[^;]*: (name not found: |no connection\b)|ssh to [^ ;]+: (name not found: |no connection\b)|` +
 	`connection (refused|reset|timed out)|operation timed out|failed to connect|couldn't connect|empty reply from server|early EOF|` +
 	`(returned error|answers|response|HTTP code):? 50[234]\b`)
 
 // saysPassing tells by what git said whether the same clone may succeed a little later. What a host makes up costs a few tries.
-func saysPassing(said string) bool { return saidPassing.MatchString(said) }
+func saysPassing(said string) bool { return saidPassing().MatchString(said) }
 
 func (w *Workspace) gitEnv(rem remote, relayed bool) []string {
 	allowed := rem.scheme

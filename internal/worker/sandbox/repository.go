@@ -10,9 +10,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 
+	"gantry/internal/platform/pattern"
 	"gantry/internal/wire"
 )
 
@@ -25,13 +25,13 @@ type remote struct {
 	path   string // without slashes at its ends
 }
 
-var scpLike = regexp.MustCompile(`^([A-Za-z0-9._-]+@)?([A-Za-z0-9.-]+):([^/].*)$`)
+var scpLike = pattern.Of(`^([A-Za-z0-9._-]+@)?([A-Za-z0-9.-]+):([^/].*)$`)
 
 // parseRemote takes an address apart. What it doesn't know is refused: git's other transports (ext::, fd::, git://, http://) run
 // programs, read other files or hide nothing from the network.
 func parseRemote(r wire.Repository) (remote, error) {
 	raw := r.URL
-	if m := scpLike.FindStringSubmatch(raw); m != nil && !strings.Contains(raw, "://") && !strings.Contains(raw, "::") {
+	if m := scpLike().FindStringSubmatch(raw); m != nil && !strings.Contains(raw, "://") && !strings.Contains(raw, "::") {
 		raw = "ssh://" + m[1] + m[2] + "/" + m[3]
 	}
 	if strings.HasPrefix(raw, "/") {
@@ -101,11 +101,11 @@ func (s *Sandbox) underRoot(path string) bool {
 	return false
 }
 
-var unsafeName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+var unsafeName = pattern.Of(`[^A-Za-z0-9._-]+`)
 
 // fileRepositoryInside is where a repository of this machine is bound.
 func fileRepositoryInside(r wire.Repository) string {
-	name := strings.Trim(unsafeName.ReplaceAllString(r.Name, "_"), ".")
+	name := strings.Trim(unsafeName().ReplaceAllString(r.Name, "_"), ".")
 	if name != r.Name || name == "" {
 		sum := sha256.Sum256([]byte(r.Name))
 		name += "-" + hex.EncodeToString(sum[:4])

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"gantry/internal/platform/pattern"
 	"gantry/internal/wire"
 )
 
@@ -33,7 +33,7 @@ const (
 	dirState = "state" // what the worker remembers; not bound at all
 )
 
-var sessionIDs = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
+var sessionIDs = pattern.Of(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
 
 // Workspace is the directories, sockets and processes of one session. It is safe for concurrent use.
 type Workspace struct {
@@ -65,7 +65,7 @@ type Paths struct {
 
 // Workspace gives the session's workspace and makes its directories when they aren't there.
 func (s *Sandbox) Workspace(sessionID string) (*Workspace, error) {
-	if !sessionIDs.MatchString(sessionID) {
+	if !sessionIDs().MatchString(sessionID) {
 		return nil, fmt.Errorf("sandbox: %q is no session id", sessionID)
 	}
 	s.mu.Lock()
@@ -129,7 +129,7 @@ func (s *Sandbox) List() ([]string, error) {
 	}
 	var ids []string
 	for _, e := range entries {
-		if e.IsDir() && sessionIDs.MatchString(e.Name()) {
+		if e.IsDir() && sessionIDs().MatchString(e.Name()) {
 			ids = append(ids, e.Name())
 		}
 	}
@@ -299,7 +299,7 @@ func (w *Workspace) Remove() error {
 
 // RemoveWorkspace deletes a session's directories. A workspace that is open is closed first.
 func (s *Sandbox) RemoveWorkspace(sessionID string) error {
-	if !sessionIDs.MatchString(sessionID) {
+	if !sessionIDs().MatchString(sessionID) {
 		return fmt.Errorf("sandbox: %q is no session id", sessionID)
 	}
 	s.mu.Lock()
