@@ -199,6 +199,13 @@ func TestAnEndedSessionSaysWhyAndWhatNext(t *testing.T) {
 	}
 	hides(t, p.body, "<textarea", "nothing more can be said to it")
 	hides(t, p.body, "data-live")
+
+	made, _ = story(t, s)
+	_, err := s.Sessions.Terminate(t.Context(), s.Root(), s.Org, made.ID, false)
+	require.NoError(t, err)
+	p = b.get("/sessions/" + made.ID)
+	shows(t, p.body, "Ended")
+	hides(t, p.body, "have it go on", "nobody can")
 }
 
 // quotedValue is an attribute's: what is in it is a text.

@@ -111,7 +111,6 @@ func (t *teller) turnEnd(e session.Event, d wire.TurnData) {
 		"max_tokens":        "The agent stopped: its answer grew longer than its model allows",
 		"max_turn_requests": "The agent stopped: it asked its model as often as it may in one turn",
 		"refusal":           "The agent's model refused to go on",
-		"cancelled":         "The turn was cancelled",
 	}[d.StopReason]
 	if ok {
 		t.put(e, entry{kind: note, tone: warn, title: title, next: "Send a message to have it go on."})

@@ -33,7 +33,7 @@ type Hypervisor struct {
 const (
 	Available    = "available"
 	Disconnected = "disconnected"
-	Terminated   = "terminated" // it left while draining, or was silent for a day
+	Terminated   = "terminated" // it left while draining or asked to, or was silent for a day
 	Draining     = "draining"
 	Restarting   = "restarting" // nobody reports it, but it may be asked for
 	AllStatuses  = "all"
@@ -64,7 +64,7 @@ func (v *Service) scanHypervisor(r db.Scanner) (Hypervisor, error) {
 	err := r.Scan(&h.ID, &h.Name, &h.OutpostID, &h.Version, &h.Platform, &h.Capacity, &h.InUse, &created, &beat, &drain, &draining)
 	h.CreatedAt, h.LastHeartbeat, h.Status = db.Time(created), db.Time(beat), Available
 	switch silent := v.Clock.Since(h.LastHeartbeat); {
-	case silent > farewell, silent > silence && draining:
+	case silent > farewell, silent > silence && (drain || draining):
 		h.Status = Terminated
 	case silent > silence:
 		h.Status = Disconnected
@@ -89,9 +89,9 @@ func (v *Service) Hypervisors(ctx context.Context, who access.Subject, status st
 	case Draining:
 		w.Add("last_heartbeat >= ? AND drain + draining > 0", fresh)
 	case Disconnected:
-		w.Add("last_heartbeat < ? AND last_heartbeat >= ? AND draining = 0", fresh, expected)
+		w.Add("last_heartbeat < ? AND last_heartbeat >= ? AND drain + draining = 0", fresh, expected)
 	case Terminated:
-		w.Add("(last_heartbeat < ? OR (last_heartbeat < ? AND draining = 1))", expected, fresh)
+		w.Add("(last_heartbeat < ? OR (last_heartbeat < ? AND drain + draining > 0))", expected, fresh)
 	case Restarting:
 		w.Add("1 = 0")
 	case AllStatuses:

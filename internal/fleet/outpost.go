@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/id"
 	"gantry/internal/platform/page"
+	"gantry/internal/platform/pattern"
 )
 
 // Outpost is a named queue; its name is a platform that sessions may ask for (contract/behaviour.md §18.1.2).
@@ -51,14 +51,14 @@ func (v *Service) EnsureDefault(ctx context.Context) error {
 	})
 }
 
-var outpostName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+var outpostName = pattern.Of(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 // CreateOutpost makes a queue with a name of its own (409 on a double). It needs ManageOutpostsOrchestrator.
 func (v *Service) CreateOutpost(ctx context.Context, who access.Subject, name, platform, description string) (Outpost, error) {
 	if err := access.Require(who, access.ManageOutpostsOrchestrator, ""); err != nil {
 		return Outpost{}, err
 	}
-	if !outpostName.MatchString(name) || strings.EqualFold(name, inherit) {
+	if !outpostName().MatchString(name) || strings.EqualFold(name, inherit) {
 		return Outpost{}, fault.InvalidField("name", "must have 1 to 63 letters, digits, dots, dashes or underscores, and not be %q", inherit)
 	}
 	for field, text := range map[string]string{"platform": platform, "description": description} {
@@ -187,7 +187,8 @@ func (v *Service) OutpostFor(ctx context.Context, platform string) (string, erro
 	if !errors.Is(err, db.ErrNone) {
 		return found, err
 	}
-	names, err := db.All(ctx, v.DB.Reader(), db.Text, `SELECT name FROM outposts WHERE deleted_at IS NULL ORDER BY name LIMIT 50`)
+	names, err := db.All(ctx, v.DB.Reader(), db.Text, `SELECT name FROM outposts WHERE deleted_at IS NULL
+		UNION SELECT platform FROM outposts WHERE deleted_at IS NULL AND platform IS NOT NULL ORDER BY 1 LIMIT 50`)
 	if err != nil {
 		return "", err
 	}

@@ -104,7 +104,7 @@ func TestAPlatformLeadsToItsOutpost(t *testing.T) {
 		}
 		_, err = h.OutpostFor(t.Context(), "mars")
 		isFault(t, err, fault.BadRequest)
-		require.Contains(t, err.Error(), "inherit, Gpu, default")
+		require.Contains(t, err.Error(), "inherit, Gpu, default, linux-GPU")
 	})
 }
 

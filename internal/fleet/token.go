@@ -14,9 +14,9 @@ import (
 	"gantry/internal/platform/id"
 )
 
-// BindTx ties a fresh claim to the key of its worker: it ends with the key, and its connect token is good only from the addresses from
-// which the key is. Who claims without a worker's key, as the embedded worker does, is tied to nothing. A key that has ended claims
-// nothing: 401.
+// BindTx ties a fresh claim to the key that it was made with, a worker's or an API key: it ends with the key, and its connect token is good
+// only from the addresses from which a worker's key is. Who claims without a key, as the embedded worker does, is tied to nothing. A key
+// that has ended claims nothing: 401.
 func BindTx(ctx context.Context, tx *db.Tx, sessionID string, who access.Subject, now time.Time) error {
 	var ranges sql.NullString
 	if len(who.IPRanges) > 0 {
@@ -26,15 +26,11 @@ func BindTx(ctx context.Context, tx *db.Tx, sessionID string, who access.Subject
 		}
 		ranges = db.Null(string(text))
 	}
-	var key string
-	if who.Kind == access.Worker {
-		key = who.KeyID
-	}
-	if key == "" && !ranges.Valid {
+	if who.KeyID == "" && !ranges.Valid {
 		return nil
 	}
 	if _, err := db.Exec(ctx, tx, `UPDATE queue SET ip_ranges = $1, claim_key = $2 WHERE session_id = $3`,
-		ranges, db.Null(key), sessionID); err != nil {
+		ranges, db.Null(who.KeyID), sessionID); err != nil {
 		return err
 	}
 	_, err := db.One(ctx, tx, db.Int, `SELECT 1 FROM queue WHERE `+keyEnded+` AND session_id = $2`, now.UnixMilli(), sessionID)
@@ -42,17 +38,28 @@ func BindTx(ctx context.Context, tx *db.Tx, sessionID string, who access.Subject
 		return nil
 	}
 	if err == nil { // a request that was held open, or a replica that hasn't heard of it yet
-		err = fault.New(fault.Unauthenticated, "the worker key is expired or revoked, or not good for this session")
+		err = fault.New(fault.Unauthenticated, "the key is expired or revoked, or not good for this session")
 	}
 	return err
 }
 
-// keyEnded is true of a claim whose key is good no more for what it claimed: revoked, over, or not for this outpost or organization.
-// $1 is the time in Unix milliseconds. Ids need no escaping in JSON, so a list has one when it has its quoted form.
+// keyEnded is true of a claim whose key is good no more for what it claimed: a worker's that is revoked, over, or not for this outpost or
+// organization; an API key that is revoked or over, or whose owner is gone or holds UseOutpostsMachine no more, by no role of their own or
+// of a group. $1 is the time in Unix milliseconds. Ids and names of permissions need no escaping in JSON, so a list has one when it has its
+// quoted form; a role's list has what its permissions imply, too.
 const keyEnded = `claim_key IS NOT NULL AND NOT EXISTS (SELECT 1 FROM worker_keys k WHERE k.worker_key_id = queue.claim_key
 	AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $1)
 	AND REPLACE(k.outposts, '"' || queue.outpost_id || '"', '') <> k.outposts
-	AND (k.orgs IS NULL OR REPLACE(k.orgs, '"' || queue.org_id || '"', '') <> k.orgs))`
+	AND (k.orgs IS NULL OR REPLACE(k.orgs, '"' || queue.org_id || '"', '') <> k.orgs))
+	AND NOT EXISTS (SELECT 1 FROM api_keys k WHERE k.api_key_id = queue.claim_key
+	AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $1)
+	AND (EXISTS (SELECT 1 FROM service_users s WHERE s.service_user_id = k.principal_id
+			AND s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > $1))
+		OR EXISTS (SELECT 1 FROM users u WHERE u.user_id = k.principal_id AND u.deleted_at IS NULL))
+	AND EXISTS (SELECT 1 FROM roles r WHERE REPLACE(r.permissions, '"UseOutpostsMachine"', '') <> r.permissions
+		AND (r.role_id IN (SELECT a.role_id FROM role_assignments a WHERE a.principal_id = k.principal_id AND a.org_id = '')
+		OR r.role_id IN (SELECT g.role_id FROM idp_group_members m JOIN idp_group_roles g ON g.idp_group_name = m.idp_group_name
+			WHERE m.user_id = k.principal_id AND g.org_id = ''))))`
 
 // Disowned lists claims whose key has ended, at most n.
 func Disowned(ctx context.Context, q db.Querier, now time.Time, n int) ([]Row, error) {

@@ -3,6 +3,7 @@ package servertest_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -121,8 +122,9 @@ func TestAStreamGoesOnWhereItsReaderWas(t *testing.T) {
 	all := s.Do(t, http.MethodGet, path, o.admin.Token, "")
 	n := len(list[object](all.JSON(t)["items"]))
 	require.Greater(t, n, 3)
-	for _, last := range []string{"", "0", "2", "not a number"} {
-		want := map[string]string{"": "id: 1", "0": "id: 1", "2": "id: 3", "not a number": "id: 1"}[last]
+	const beyond = "1000000" // as from another session
+	for _, last := range []string{"", "0", "2", "not a number", beyond} {
+		want := map[string]string{"": "id: 1", "0": "id: 1", "2": "id: 3", "not a number": "id: 1", beyond: fmt.Sprint("id: ", n+1)}[last]
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+path, nil)
 		require.NoError(t, err)
@@ -132,6 +134,10 @@ func TestAStreamGoesOnWhereItsReaderWas(t *testing.T) {
 		transport := &http.Transport{}
 		res, err := transport.RoundTrip(r)
 		require.NoError(t, err)
+		if last == beyond {
+			said := s.Do(t, http.MethodPost, "/v3/organizations/"+o.org+"/sessions/"+o.sessions[0]+"/messages", o.admin.Token, `{"message":"x"}`)
+			require.Equal(t, http.StatusOK, said.Status, said.Body)
+		}
 		first := ""
 		for lines := bufio.NewScanner(res.Body); first == "" && lines.Scan(); {
 			if strings.HasPrefix(lines.Text(), "id: ") {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gantry/internal/access"
 	"gantry/internal/fleet"
 	"gantry/internal/member"
 	"gantry/internal/platform/db"
@@ -121,6 +122,84 @@ func TestClaimsEndWithTheirWorkersKey(t *testing.T) {
 				c.queuedAgain(t, 2*time.Second)
 			})
 		}
+	})
+}
+
+// claimByName starts a session and claims it by the vendor's protocol with an API key.
+func claimByName(t *testing.T, s *servertest.Server, key string) underKey {
+	t.Helper()
+	made := s.Do(t, http.MethodPost, "/v3/organizations/"+s.Org+"/sessions", s.Admin.Token.Reveal(), `{"prompt":"x"}`)
+	require.Equal(t, http.StatusOK, made.Status, made.Body)
+	c := underKey{s: s, id: strings.TrimPrefix(made.JSON(t)["session_id"].(string), "devin-")}
+	a := s.Do(t, http.MethodPost, "/opbeta/outposts/devins/"+c.id+"/claim", key, `{"acceptor_id":"pod"}`)
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+	c.token, c.gateway = a.JSON(t)["status"].(map[string]any)["connect_token"].(string), "/gateway/sessions/"+c.id
+	require.Equal(t, http.StatusOK, c.do(t, s, http.MethodPost, "/batches", `{"fence":1,"number":1,"command":1,"events":[{"type":"state","at":1,"data":{"state":"working"}}]}`))
+	require.Equal(t, http.StatusOK, c.do(t, s, http.MethodPost, "/heartbeat", `{"fence":1}`))
+	return c
+}
+
+func TestClaimsEndWithTheirAPIKey(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, servertest.Options{Listen: true}, func(t *testing.T, s *servertest.Server) {
+		replica := servertest.New(t, servertest.Options{Engine: s.DB.Engine(), Of: s})
+		machine := s.NewRole(t, access.Enterprise, access.UseOutpostsMachine)
+		stays := claimByName(t, s, s.NewKey(t, "", machine).Token)
+		exec := func(t *testing.T, query string, args ...any) {
+			t.Helper()
+			require.NoError(t, s.DB.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+				_, err := db.Exec(ctx, tx, query, args...)
+				return err
+			}))
+		}
+		for what, end := range map[string]func(t *testing.T, k servertest.Key){
+			"revoked here": func(t *testing.T, k servertest.Key) {
+				_, err := s.Members.RevokeKey(t.Context(), s.Root(), k.ServiceUserID, k.KeyID)
+				require.NoError(t, err)
+			},
+			"revoked by another process": func(t *testing.T, k servertest.Key) {
+				_, err := replica.Members.RevokeKey(t.Context(), s.Root(), k.ServiceUserID, k.KeyID)
+				require.NoError(t, err)
+			},
+			"over": func(t *testing.T, k servertest.Key) {
+				exec(t, `UPDATE api_keys SET expires_at = 5 WHERE api_key_id = $1`, k.KeyID)
+			},
+			"deleted": func(t *testing.T, k servertest.Key) {
+				exec(t, `DELETE FROM api_keys WHERE api_key_id = $1`, k.KeyID)
+			},
+			"its service user over": func(t *testing.T, k servertest.Key) {
+				exec(t, `UPDATE service_users SET expires_at = 5 WHERE service_user_id = $1`, k.ServiceUserID)
+			},
+			"its service user gone": func(t *testing.T, k servertest.Key) {
+				exec(t, `UPDATE service_users SET deleted_at = 5 WHERE service_user_id = $1`, k.ServiceUserID)
+			},
+			"without the permission": func(t *testing.T, k servertest.Key) {
+				_, err := s.Members.ChangeRole(t.Context(), s.Root(), member.RoleParams{ServiceUserID: k.ServiceUserID, RoleID: access.RoleEnterpriseMember})
+				require.NoError(t, err)
+			},
+		} {
+			t.Run(what, func(t *testing.T) {
+				k := s.NewKey(t, "", machine)
+				c := claimByName(t, s, k.Token)
+				end(t, k)
+				c.refused(t, s)
+				c.refused(t, replica)
+				c.queuedAgain(t, 2*time.Second)
+			})
+		}
+		t.Run("a person's permission by a group", func(t *testing.T) {
+			userID, token := s.NewPerson(t, "pod@example.com", "", access.RoleEnterpriseMember)
+			_, err := s.Members.RegisterGroups(t.Context(), s.Root(), []string{"pods"})
+			require.NoError(t, err)
+			_, err = s.Members.AssignGroupRole(t.Context(), s.Root(), member.GroupRoleParams{Group: "pods", RoleID: machine})
+			require.NoError(t, err)
+			require.NoError(t, s.Members.SyncGroups(t.Context(), s.Root(), userID, []string{"pods"}))
+			c := claimByName(t, s, token)
+			require.NoError(t, s.Members.SyncGroups(t.Context(), s.Root(), userID, nil))
+			c.refused(t, s)
+			c.queuedAgain(t, 2*time.Second)
+		})
+		require.Equal(t, http.StatusOK, stays.do(t, s, http.MethodPost, "/heartbeat", `{"fence":1}`), "a claim whose key is good stays")
 	})
 }
 

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -84,7 +83,7 @@ func (s *Session) enter(evs []Event, now time.Time, next State, reason string) [
 }
 
 // stopTx takes a session from its worker, who is told afterwards and never waited for: the ledger is brought up to date, the fence
-// ends, and a last command goes out on the open stream.
+// ends, and a last command goes out on the open stream. breakOffTx comes before it.
 func (v *Service) stopTx(ctx context.Context, tx *db.Tx, s *Session, now time.Time, kind, reason string) error {
 	if err := v.meterTx(ctx, tx, s, now, false); err != nil {
 		return err
@@ -110,6 +109,10 @@ func (v *Service) suspendTx(ctx context.Context, tx *db.Tx, s *Session, evs []Ev
 	if !ok {
 		return evs, nil
 	}
+	evs, err := breakOffTx(ctx, tx, s, evs, now)
+	if err != nil {
+		return nil, err
+	}
 	evs = s.enter(evs, now, next, reason)
 	kind := wire.CommandSuspend
 	if next.Over() {
@@ -118,19 +121,28 @@ func (v *Service) suspendTx(ctx context.Context, tx *db.Tx, s *Session, evs []Ev
 	return evs, v.stopTx(ctx, tx, s, now, kind, reason)
 }
 
-// Terminate ends a session for good (contract/behaviour.md §3.3); a second call changes nothing. It needs ManageOrgSessions.
+// Terminate ends a session for good (contract/behaviour.md §3.3); a second call changes nothing. With archive it is hidden as Archive hides
+// one: its children go to sleep and may be woken. It needs ManageOrgSessions.
 func (v *Service) Terminate(ctx context.Context, who access.Subject, orgID, sessionID string, archive bool) (*Session, error) {
-	if _, err := v.manage(ctx, who, orgID, sessionID); err != nil {
+	s, err := v.manage(ctx, who, orgID, sessionID)
+	if err == nil && archive {
+		err = v.archiveChildren(ctx, who, s)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return v.change(ctx, sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
 		next, ok := s.State.Next(Terminate, s.Resumable)
 		if ok {
+			var err error
+			if evs, err = breakOffTx(ctx, tx, s, evs, now); err != nil {
+				return nil, err
+			}
 			evs = s.enter(evs, now, next, "")
 			if err := v.stopTx(ctx, tx, s, now, wire.CommandTerminate, "terminated"); err != nil {
 				return nil, err
 			}
-			err := audit.RecordTx(ctx, tx, who, now.UnixMilli(), audit.Entry{
+			err = audit.RecordTx(ctx, tx, who, now.UnixMilli(), audit.Entry{
 				Action: audit.TerminateSession, OrgID: s.OrgID, Data: map[string]any{"session_id": s.ID},
 			})
 			if err != nil {
@@ -176,13 +188,11 @@ func (v *Service) manage(ctx context.Context, who access.Subject, orgID, session
 // Archive hides a session and its children from default lists and puts those that run to sleep (contract/behaviour.md §3.3 13-14).
 func (v *Service) Archive(ctx context.Context, who access.Subject, orgID, sessionID string) (*Session, error) {
 	s, err := v.manage(ctx, who, orgID, sessionID)
+	if err == nil {
+		err = v.archiveChildren(ctx, who, s)
+	}
 	if err != nil {
 		return nil, err
-	}
-	for _, child := range s.ChildIDs {
-		if _, err := v.Archive(ctx, who, orgID, child); err != nil {
-			return nil, err
-		}
 	}
 	return v.change(ctx, sessionID, func(ctx context.Context, tx *db.Tx, s *Session, evs []Event, now time.Time) ([]Event, error) {
 		evs, err := showTx(ctx, tx, who, s, evs, now, true)
@@ -200,6 +210,15 @@ func (v *Service) Archive(ctx context.Context, who access.Subject, orgID, sessio
 			Action: audit.SleepSession, OrgID: s.OrgID, Data: map[string]any{"session_id": s.ID},
 		})
 	})
+}
+
+func (v *Service) archiveChildren(ctx context.Context, who access.Subject, s *Session) error {
+	for _, child := range s.ChildIDs {
+		if _, err := v.Archive(ctx, who, s.OrgID, child); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Unarchive shows one session again; it stays asleep until the next message.
@@ -255,19 +274,22 @@ func (v *Service) SetTags(ctx context.Context, who access.Subject, orgID, sessio
 	return s.Tags, nil
 }
 
-// offeredTx refuses an answer to a question that isn't open, or one that the agent didn't offer.
+// offeredTx refuses an answer to a question that isn't open or was answered already, or one that the agent didn't offer.
 func offeredTx(ctx context.Context, tx *db.Tx, sessionID, request, option string) error {
-	text, err := db.One(ctx, tx, db.Text, `SELECT data FROM session_events WHERE session_id = $1 AND type = $2 ORDER BY seq DESC LIMIT 1`,
-		sessionID, wire.EventPermission)
+	asked, err := lastAsked(ctx, tx, sessionID)
 	if errors.Is(err, db.ErrNone) {
 		return errNothingToApprove()
 	}
 	if err != nil {
 		return err
 	}
-	var asked wire.PermissionData
-	if err := json.Unmarshal([]byte(text), &asked); err != nil {
+	answer, err := db.One(ctx, tx, scanCommand, `SELECT data FROM session_commands WHERE session_id = $1 AND kind = $2
+		ORDER BY number DESC LIMIT 1`, sessionID, wire.CommandApprove)
+	if err != nil && !errors.Is(err, db.ErrNone) {
 		return err
+	}
+	if answer.Request == request { // and on its way to the worker: a second one would count for nothing
+		return fault.New(fault.Conflict, "request: it was answered already")
 	}
 	if asked.Request == "" {
 		return nil // too large to be kept inline: the worker knows what it asked

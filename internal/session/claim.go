@@ -225,7 +225,7 @@ func (v *Service) Spec(ctx context.Context, r fleet.Row) (*wire.Spec, error) {
 	}
 	if s.TurnCommand != 0 {
 		spec.Interrupted = true
-		spec.OpenTools, spec.OpenTitles, err = v.openTools(ctx, s)
+		spec.OpenTools, spec.OpenTitles, err = openTools(ctx, v.DB.Reader(), s.ID, nil)
 	}
 	return spec, err
 }
@@ -263,44 +263,4 @@ func scanTranscript(r db.Scanner) (transcriptRow, error) {
 		row.Source = "user"
 	}
 	return row, err
-}
-
-// maxOpenTitle bounds the title of a call that a worker is told of, in bytes.
-const maxOpenTitle = 500
-
-// openTools lists the tool calls of the broken turn that never ended, with their titles.
-func (v *Service) openTools(ctx context.Context, s *Session) (ids, titles []string, err error) {
-	rows, err := db.All(ctx, v.DB.Reader(), db.Text, `SELECT data FROM session_events WHERE session_id = $1 AND type = 'tool'
-		AND seq > COALESCE((SELECT MAX(seq) FROM session_events WHERE session_id = $1 AND type = 'turn'), 0) ORDER BY seq`, s.ID)
-	if err != nil {
-		return nil, nil, err
-	}
-	open, title := map[string]bool{}, map[string]string{}
-	var order []string
-	for _, text := range rows {
-		var t wire.ToolData
-		if err := json.Unmarshal([]byte(text), &t); err != nil {
-			return nil, nil, err
-		}
-		if _, seen := open[t.ID]; !seen {
-			order = append(order, t.ID)
-		}
-		if t.Title != "" {
-			title[t.ID] = plain(t.Title, maxOpenTitle)
-		}
-		switch t.Status {
-		case wire.ToolCompleted, wire.ToolFailed, wire.ToolInterrupted:
-			open[t.ID] = false
-		case wire.ToolPending, wire.ToolInProgress:
-			open[t.ID] = true
-		default:
-			open[t.ID] = open[t.ID] || t.Status == ""
-		}
-	}
-	for _, toolID := range order {
-		if open[toolID] {
-			ids, titles = append(ids, toolID), append(titles, title[toolID])
-		}
-	}
-	return ids, titles, nil
 }

@@ -20,7 +20,7 @@ const sweepEvery = time.Second
 // sweepBatch is how many rows one look takes; more wait for the next.
 const sweepBatch = 100
 
-// Run looks after sessions until ctx ends: it lets leases lapse, ends the claims of revoked worker keys, puts idle sessions to sleep, and ends those of deleted
+// Run looks after sessions until ctx ends: it lets leases lapse, ends the claims of revoked keys, puts idle sessions to sleep, and ends those of deleted
 // organizations. Every replica runs it; each change is conditional, so once is enough.
 func (v *Service) Run(ctx context.Context) {
 	changed, stop := v.Hub.Subscribe(events.Access, "")
@@ -51,13 +51,13 @@ func (v *Service) pause(ctx context.Context, changed <-chan struct{}) bool {
 			return true
 		case <-changed:
 			if err := v.disown(ctx); err != nil && ctx.Err() == nil {
-				v.Logger.ErrorContext(ctx, "claims of revoked worker keys not ended", slog.Any("error", err))
+				v.Logger.ErrorContext(ctx, "claims of revoked keys not ended", slog.Any("error", err))
 			}
 		}
 	}
 }
 
-// disown ends the claims whose worker key is good for them no more, whatever is left of their leases.
+// disown ends the claims whose key is good for them no more, whatever is left of their leases.
 func (v *Service) disown(ctx context.Context) error {
 	claims, err := fleet.Disowned(ctx, v.DB.Reader(), v.Clock.Now(), sweepBatch)
 	if err != nil {
@@ -194,6 +194,10 @@ func (v *Service) endOrphans(ctx context.Context) error {
 				return evs, nil
 			}
 			if err := forgetSecretsTx(ctx, tx, []string{s.ID}); err != nil {
+				return nil, err
+			}
+			evs, err := breakOffTx(ctx, tx, s, evs, now)
+			if err != nil {
 				return nil, err
 			}
 			evs = s.enter(evs, now, next, "its organization was deleted")

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -254,6 +255,48 @@ func TestWhoTagsArchivesOrBringsBackASessionIsAuditedOnce(t *testing.T) {
 	})
 }
 
+func TestATurnThatIsStoppedInItsMiddleEndsWithWhatItWasDoing(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, h *house) {
+		ctx := t.Context()
+		done, open := wire.ToolData{ID: "a", Status: wire.ToolCompleted}, wire.ToolData{ID: "b", Status: wire.ToolInProgress}
+		for name, stop := range map[string]func(r *run){
+			"terminated": func(r *run) {
+				_, err := h.Terminate(ctx, h.ours, h.org, r.row.SessionID, false)
+				require.NoError(t, err)
+			},
+			"archived": func(r *run) {
+				_, err := h.Archive(ctx, h.ours, h.org, r.row.SessionID)
+				require.NoError(t, err)
+			},
+			"at its limit, in the batch that tells of the call": func(r *run) {
+				r.worked(15*time.Minute - time.Second)
+				h.time.Advance(10 * time.Second)
+				require.True(t, r.send(ev(wire.EventTool, wire.ToolData{ID: "b", Status: wire.ToolFailed}), ev(wire.EventTool, open)).Stop)
+			},
+		} {
+			r := h.work(t, func(p *session.CreateParams) { p.MaxACU = new(int64(1)) })
+			r.send(ev(wire.EventTurn, wire.TurnData{Status: "started", Command: 1}), ev(wire.EventTool, done), ev(wire.EventTool, open))
+			stop(r)
+			evs := h.all(t, r.row.SessionID)
+			evs = slices.DeleteFunc(evs, func(e session.Event) bool { return e.Type == session.EventArchived || e.Type == session.EventLimit })
+			last := evs[len(evs)-3:]
+			require.JSONEq(t, `{"id":"b","status":"interrupted"}`, string(last[0].Data), name)
+			require.JSONEq(t, `{"status":"ended","command":1,"stop_reason":"cancelled"}`, string(last[1].Data), name)
+			require.Equal(t, session.EventStatus, last[2].Type, "a reader that leaves with the state has seen the turn's end: %s", name)
+			require.Zero(t, h.get(t, r.row.SessionID).TurnCommand)
+		}
+
+		r := h.work(t)
+		asks := wire.PermissionData{Request: "1", Status: "requested", Title: "x"}
+		r.send(ev(wire.EventTurn, wire.TurnData{Status: "started", Command: 1}), ev(wire.EventPermission, asks), state(wire.StateWaitingForApproval))
+		_, err := h.Terminate(ctx, h.ours, h.org, r.row.SessionID, false)
+		require.NoError(t, err)
+		evs := h.all(t, r.row.SessionID)
+		require.JSONEq(t, `{"request":"1","status":"cancelled","title":"x"}`, string(evs[len(evs)-3].Data), "nobody can answer it any more")
+	})
+}
+
 func TestTerminateAndArchiveEndTheFenceAtOnce(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, h *house) {
@@ -333,7 +376,9 @@ func TestAnApprovalGoesToTheWorkerThatAsked(t *testing.T) {
 		commands, err := h.CommandsAfter(ctx, r.row.SessionID, 1, 10)
 		require.NoError(t, err)
 		require.Equal(t, wire.Command{Number: 2, Kind: wire.CommandApprove, Request: "1", Option: "yes"}, commands[0])
-		require.Equal(t, []audit.Action{audit.PermissionResponse}, h.actions(t, before))
+		_, err = h.Approve(ctx, h.ours, h.org, r.row.SessionID, "1", "no")
+		isFault(t, err, fault.Conflict)
+		require.Equal(t, []audit.Action{audit.PermissionResponse}, h.actions(t, before), "an answer that came too late is no decision")
 		_, err = h.Approve(ctx, h.theirs, h.other, r.row.SessionID, "1", "yes")
 		isFault(t, err, fault.NotFound)
 	})

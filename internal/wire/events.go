@@ -72,7 +72,7 @@ type PlanEntry struct {
 	Priority string `json:"priority,omitempty"`
 }
 
-// Tool call statuses: ACP's four and interrupted, which only a worker that resumes a broken turn reports.
+// Tool call statuses: ACP's four and interrupted, of a call whose turn was broken off.
 const (
 	ToolPending     = "pending"
 	ToolInProgress  = "in_progress"

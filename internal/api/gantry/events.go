@@ -121,6 +121,7 @@ func (d eventDoor) follow(ctx context.Context, s access.Subject, in *eventsInput
 			if after, err = strconv.ParseInt(st.LastID, 10, 64); err != nil {
 				after = 0
 			}
+			after = min(after, known) // a number from elsewhere leaves out nothing that is still to come
 		}
 		wake, stop := d.s.Follow(sessionID, known)
 		defer stop()

@@ -298,6 +298,27 @@ func TestATurnInterruptedBetweenBlocksIsReported(t *testing.T) {
 	outcome, _ := q.ask("go on", nil).Outcome()
 	require.Equal(t, acp.OutcomeNothingToRun, outcome)
 	require.Equal(t, "The previous turn was interrupted after block 1 of 2 (`echo one`) had ended. Block 2 was not run.", q.said()[0])
+	require.True(t, strings.HasPrefix(q.said()[1], "\n\nno `sh` block found"), "both are shown as one message")
+}
+
+func TestABlockThatIsCancelledWasCutOff(t *testing.T) {
+	t.Parallel()
+	for range 5 { // the process dies before or after it has closed the turn
+		p := open(t)
+		go func() {
+			// It ends with the process, which the test below waits for.
+			_, _ = p.Prompt(context.Background(), p.session, []acp.ContentBlock{acp.TextBlock(fenced("echo up; sleep 300"))}, nil)
+		}()
+		p.awaitOutput("up")
+		require.NoError(t, p.Cancel(t.Context(), p.session))
+		p.kill()
+		q := start(t, at(p.home, p.cwd))
+		_, err := q.LoadSession(t.Context(), acp.SessionParams{SessionID: p.session, CWD: p.cwd})
+		require.NoError(t, err)
+		q.session = p.session
+		require.Equal(t, "finished", q.do("true"))
+		require.NotContains(t, q.said()[0], "had ended")
+	}
 }
 
 func TestABlockKilledBecauseTheClientWentAwayWasInterrupted(t *testing.T) {

@@ -60,7 +60,9 @@ type toolResult struct {
 }
 
 func (t *turn) run(ctx context.Context, blocks []Block, from at) (acp.PromptResult, error) {
-	if err := t.reportInterrupted(context.WithoutCancel(ctx)); err != nil {
+	end := context.WithoutCancel(ctx) // what is said first and last is said even to a client that has cancelled
+	before, err := t.reportInterrupted(end)
+	if err != nil {
 		return acp.PromptResult{}, err
 	}
 	v := verdict{acp.OutcomeNothingToRun, nothingToRun}
@@ -73,9 +75,11 @@ func (t *turn) run(ctx context.Context, blocks []Block, from at) (acp.PromptResu
 	if ctx.Err() != nil && v.outcome != acp.OutcomeCancelled {
 		v = verdict{acp.OutcomeCancelled, "The turn was cancelled."}
 	}
-	// What is said last is said even to a client that has cancelled; an error means that nobody listens any more.
-	end := context.WithoutCancel(ctx)
-	if err := t.say(end, v.reason); err != nil {
+	said := v.reason
+	if before && len(blocks) == 0 { // no call stands between the two, so a client takes them for pieces of one message
+		said = "\n\n" + said
+	}
+	if err := t.say(end, said); err != nil { // nobody listens any more
 		return acp.PromptResult{}, err
 	}
 	if err := t.close(); err != nil {
@@ -90,10 +94,10 @@ func (t *turn) run(ctx context.Context, blocks []Block, from at) (acp.PromptResu
 }
 
 // reportInterrupted says what a turn that died with its process may have done. It is said once: the state is closed after it.
-func (t *turn) reportInterrupted(ctx context.Context) error {
+func (t *turn) reportInterrupted(ctx context.Context) (said bool, err error) {
 	st := t.s.state
 	if !st.Open {
-		return nil
+		return false, nil
 	}
 	text := fmt.Sprintf("The previous turn was interrupted after block %d of %d (`%s`) had ended.", st.Block, st.Blocks, st.Title)
 	if st.Running {
@@ -104,16 +108,16 @@ func (t *turn) reportInterrupted(ctx context.Context) error {
 			Meta: &acp.Meta{Gantry: &acp.GantryMeta{Status: "interrupted"}},
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
 	if rest := notRun(st.Block+1, st.Blocks); rest != "" {
 		text += " " + rest
 	}
 	if err := t.say(ctx, text); err != nil {
-		return err
+		return false, err
 	}
-	return t.close()
+	return true, t.close()
 }
 
 // close notes that the turn has ended.
@@ -199,16 +203,18 @@ func (t *turn) runBlock(ctx context.Context, b Block, n int, res *result) (v ver
 		// The client is gone and the block was killed because of it: it stays on record as interrupted.
 		return verdict{acp.OutcomeCancelled, "The connection ended."}, true
 	}
+	if ctx.Err() != nil && res.failed() {
+		// Should the turn die before it is closed, the block was cut off, and stays on record so.
+		return verdict{acp.OutcomeCancelled, sentence(n, st.Blocks, title, "was cancelled", st.CWD)}, true
+	}
 	st.Running = false
 	if err := st.save(t.a.home, t.s.id, false); err != nil {
 		return verdict{acp.OutcomeFailed, sentence(n, st.Blocks, title, "ended, but that can't be kept: "+err.Error(), st.CWD)}, true
 	}
 	switch {
-	case ctx.Err() != nil && !res.failed():
+	case ctx.Err() != nil:
 		t.whole = true
 		return verdict{acp.OutcomeCancelled, sentence(n, st.Blocks, title, "ended with exit status 0 before the turn was cancelled", st.CWD)}, true
-	case ctx.Err() != nil:
-		return verdict{acp.OutcomeCancelled, sentence(n, st.Blocks, title, "was cancelled", st.CWD)}, true
 	case res.failed():
 		return verdict{acp.OutcomeFailed, sentence(n, st.Blocks, title, res.how(), st.CWD)}, true
 	}
