@@ -167,7 +167,7 @@ func RequireAny(s Subject, org string, ps ...Permission) error {
 
 func refuse(p Permission, org string) error {
 	where := "in the enterprise"
-	if org != "" {
+	if org != "" && p.Scope() == Org {
 		where = "in this organization"
 	}
 	return fault.New(fault.Forbidden, "the credential lacks the permission %s %s", p, where)

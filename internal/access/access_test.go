@@ -138,6 +138,20 @@ func TestASubjectHoldsExactlyWhatTheOracleSays(t *testing.T) {
 	})
 }
 
+func TestARefusalNamesThePermissionAndWhereItCounts(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		p         access.Permission
+		org, want string
+	}{
+		{access.ViewOrgSessions, "org-a", "ViewOrgSessions in this organization"},
+		{access.ViewAccountSessions, "", "ViewAccountSessions in the enterprise"},
+		{access.ManageEnterpriseSettings, "org-a", "ManageEnterpriseSettings in the enterprise"}, // /v3/enterprise/organizations/{org_id}/audit-logs
+	} {
+		require.ErrorContains(t, access.Require(access.As("nobody"), c.p, c.org), c.want)
+	}
+}
+
 func TestRequireAnyIsTheUnion(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -40,7 +40,8 @@ type keysView struct {
 	roles    []access.Role
 	people   []choice
 
-	sees      bool // service users may be read
+	sees      bool // service users may be read, whoever's they are
+	lists     bool // they are shown, those that the organization made for itself at the least
 	provision bool
 	manage    bool // keys of service users may be made and revoked, and those of the older versions
 	remove    bool // service users may be removed
@@ -98,6 +99,7 @@ func (v *visit) showKeys(status int, k keysView) error {
 	k.sees = v.can(access.ViewAccountMembership) || v.can(access.ManageAccountMembership)
 	k.manage, k.remove = v.can(access.ManageAccountServiceUsers), v.can(access.ManageAccountMembership)
 	k.provision = (v.org != "" && v.can(access.ManageOrgServiceUsers)) || (v.org == "" && k.manage)
+	k.lists = k.sees || (k.provision && v.org != "")
 	for _, fill := range []func(*keysView) error{v.ownKeys, v.robots, v.olderKeys, v.rolesToGive, v.peopleHere} {
 		if err := fill(&k); err != nil {
 			return err
@@ -125,7 +127,7 @@ func (v *visit) ownKeys(k *keysView) error {
 
 // robots reads service users with their keys. What stands behind an organization's key of the older versions is shown as that key.
 func (v *visit) robots(k *keysView) error {
-	if !k.sees {
+	if !k.lists {
 		return nil
 	}
 	scope := "console.keys\x00" + v.org
@@ -133,7 +135,13 @@ func (v *visit) robots(k *keysView) error {
 	if err := v.openCursor(scope, &r); err != nil {
 		return err
 	}
-	p, err := v.Members.List(v.ctx(), v.who, member.ListParams{OrgID: v.org, Page: r})
+	var p page.Page[member.ServiceUser]
+	var err error
+	if k.sees {
+		p, err = v.Members.List(v.ctx(), v.who, member.ListParams{OrgID: v.org, Page: r})
+	} else {
+		p, err = v.Members.ListOwn(v.ctx(), v.who, v.org, r)
+	}
 	if err != nil {
 		return err
 	}

@@ -313,13 +313,13 @@ func robotsView(k keysView) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if k.sees && len(k.robots) == 0 {
+		if k.lists && len(k.robots) == 0 {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 26, "<p class=\"dim\">There are none yet.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 		}
-		if !k.sees {
+		if !k.lists {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 27, "<p class=\"dim\">Your key may make service users and not read them.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

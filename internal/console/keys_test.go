@@ -125,13 +125,21 @@ func TestWhatOneMayNotDoWithKeysIsNeitherOfferedNorDone(t *testing.T) {
 	t.Parallel()
 	servertest.Each(t, listening, func(t *testing.T, s *servertest.Server) {
 		robot := s.NewKey(t, s.Org, access.RoleOrgMember)
+		visitor, elsewhere := s.NewKey(t, "", access.RoleEnterpriseMember), s.NewKey(t, s.NewOrg(t, "elsewhere"), access.RoleOrgMember)
+		s.Give(t, visitor, s.Org, access.RoleOrgMember)
+		_, err := s.Members.CreateOrgKey(t.Context(), s.Root(), s.Org)
+		require.NoError(t, err)
 		admin := signedIn(t, s, s.NewKey(t, s.Org, access.RoleOrgAdmin).Token)
 		plain := signedIn(t, s, robot.Token)
 		path := "/orgs/" + s.Org + "/keys"
 		p := admin.get(path)
 		shows(t, p.body, "New service user", "an organization's admin provisions")
 		hides(t, p.body, "New organization key")
-		hides(t, p.body, robot.ServiceUserID, "and may not read members")
+		shows(t, p.body, robot.ServiceUserID, "and sees whom the organization has")
+		hides(t, p.body, `popovertarget="add-`, "and does nothing with their keys")
+		hides(t, p.body, visitor.ServiceUserID, "those of the enterprise are members, which it may not read")
+		hides(t, p.body, "API key", "what stands behind an organization's key is none")
+		hides(t, p.body, elsewhere.ServiceUserID)
 		hides(t, p.body, "/enterprise/keys")
 		require.NotEmpty(t, token(t, admin.post(path+"/provision", url.Values{"name": {"n"}, "role_id": {access.RoleOrgAdmin}, "days": {"1"}})))
 		form := url.Values{

@@ -77,8 +77,12 @@ func (s *Service) ListKeys(ctx context.Context, sub access.Subject, serviceUserI
 	now := s.db.Clock().Now()
 	out := make([]APIKey, 0, len(rows))
 	for _, k := range rows {
-		k.Active = keyStatus(k, now.UnixMilli()) == KeysActive && u.active(now)
-		if status == KeysAll || keyStatus(k, now.UnixMilli()) == status {
+		is := keyStatus(k, now.UnixMilli())
+		if is == KeysActive && !u.active(now) {
+			is = KeysExpired // with its service user
+		}
+		k.Active = is == KeysActive
+		if status == KeysAll || status == is {
 			out = append(out, k)
 		}
 	}

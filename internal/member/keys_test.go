@@ -26,6 +26,25 @@ func (h *house) refused(t *testing.T, token string) {
 	requireKind(t, err, fault.Unauthenticated)
 }
 
+func TestAKeyExpiresWithItsServiceUser(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, h *house) {
+		u, _ := h.provision(t, "", access.RoleEnterpriseMember)
+		k, err := h.CreateKey(t.Context(), h.admin, member.CreateKeyParams{ServiceUserID: u.ID, Name: "without an end of its own"})
+		require.NoError(t, err)
+		h.time.Advance(2 * time.Hour)
+		h.refused(t, k.Token.Reveal())
+		for status, want := range map[member.KeyStatus]int{member.KeysActive: 0, member.KeysExpired: 2, member.KeysRevoked: 0, member.KeysAll: 2} {
+			keys, err := h.ListKeys(t.Context(), h.admin, u.ID, status)
+			require.NoError(t, err)
+			require.Len(t, keys, want, string(status))
+			for _, k := range keys {
+				require.False(t, k.Active)
+			}
+		}
+	})
+}
+
 func TestKeysAreMadeListedRevokedAndRotated(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, h *house) {

@@ -155,6 +155,8 @@ type ListParams struct {
 	OrgID           string
 	IncludeInactive bool
 	Page            page.Request
+
+	own bool // only those that belong to the organization, without what stands behind its key of the older versions
 }
 
 // RoleParams name a service user and a role, in an organization or with OrgID "" in the enterprise.

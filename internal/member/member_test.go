@@ -142,6 +142,35 @@ func TestProvisionMakesAServiceUserWithOneKeyThatEndsWithIt(t *testing.T) {
 	})
 }
 
+func TestWhoMakesAnOrganizationsServiceUsersSeesThem(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, h *house) {
+		ctx, orgID := t.Context(), h.first.OrgID
+		boss, token := h.provision(t, orgID, access.RoleOrgAdmin)
+		plain, plainToken := h.provision(t, orgID, access.RoleOrgMember)
+		visitor, _ := h.provision(t, "", access.RoleEnterpriseMember)
+		_, err := h.AssignRole(ctx, h.admin, member.RoleParams{OrgID: orgID, ServiceUserID: visitor.ID, RoleID: access.RoleOrgMember})
+		require.NoError(t, err)
+		_, err = h.CreateOrgKey(ctx, h.admin, orgID)
+		require.NoError(t, err)
+		p, err := h.ListOwn(ctx, h.subject(t, token), orgID, page.Request{First: 1})
+		require.NoError(t, err)
+		require.True(t, p.More)
+		require.Equal(t, boss.ID, p.Items[0].ID)
+		p, err = h.ListOwn(ctx, h.subject(t, token), orgID, page.Request{First: 1, After: p.End})
+		require.NoError(t, err)
+		require.False(t, p.More)
+		require.Equal(t, plain.ID, p.Items[0].ID)
+		require.Len(t, p.Items[0].Roles, 1)
+		_, err = h.ListOwn(ctx, h.subject(t, plainToken), orgID, page.Request{First: 1})
+		requireKind(t, err, fault.Forbidden)
+		_, err = h.ListOwn(ctx, h.subject(t, token), "org-other", page.Request{First: 1})
+		requireKind(t, err, fault.Forbidden)
+		_, err = h.List(ctx, h.subject(t, token), member.ListParams{OrgID: orgID, Page: page.Request{First: 1}})
+		requireKind(t, err, fault.Forbidden)
+	})
+}
+
 func TestProvisionRefusesWhatTheContractRefuses(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, h *house) {

@@ -65,6 +65,7 @@ func TestListsOfMembersAndCredentialsReadAnIndex(t *testing.T) {
 			of("an address through groups", "users_email_key", false)(idpPeopleQuery(PeopleParams{OrgID: "o7", Email: "u7", Page: first})),
 			of("groups", "idp_groups", false)(groupsQuery(page.Request{First: 100, After: page.Position{"g"}})),
 			of("groups with a role", "idp_group_roles_org", false)(groupsInQuery(GroupsParams{OrgID: "o7", Page: page.Request{First: 100, After: page.Position{"g"}}})),
+			of("an organization's own service users", "service_users_org", false)(serviceUsersQuery(ListParams{OrgID: "o7", Page: deep, own: true}, 5)),
 			of("a credential", "api_keys", false)(credentialQuery, []any{[]byte{0}}),
 			of("a browser", "browser_sessions", false)(browserQuery, []any{[]byte{0}}),
 			of("browsers that are over", "browser_sessions_expiry", false)(sweepBrowsersQuery, []any{7}),

@@ -130,10 +130,24 @@ func (s *Service) List(ctx context.Context, sub access.Subject, p ListParams) (p
 	if err := readMembers(sub); err != nil {
 		return none, err
 	}
-	q := s.db.Reader()
-	if err := orgThere(ctx, q, p.OrgID); err != nil {
+	if err := orgThere(ctx, s.db.Reader(), p.OrgID); err != nil {
 		return none, err
 	}
+	return s.list(ctx, p)
+}
+
+// ListOwn gives one page of the service users that an organization made for itself, oldest first, to whoever may make them: it needs
+// ManageOrgServiceUsers there. It is for people (contract/behaviour.md §13.4); the API's list needs rights in the enterprise.
+func (s *Service) ListOwn(ctx context.Context, sub access.Subject, orgID string, r page.Request) (page.Page[ServiceUser], error) {
+	if err := access.Require(sub, access.ManageOrgServiceUsers, orgID); err != nil {
+		return page.Page[ServiceUser]{}, err
+	}
+	return s.list(ctx, ListParams{OrgID: orgID, Page: r, own: true})
+}
+
+func (s *Service) list(ctx context.Context, p ListParams) (page.Page[ServiceUser], error) {
+	var none page.Page[ServiceUser]
+	q := s.db.Reader()
 	rows, err := listServiceUsers(ctx, q, p, s.db.Clock().Millis())
 	if err != nil {
 		return none, err

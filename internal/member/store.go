@@ -142,8 +142,17 @@ func readServiceUser(ctx context.Context, q db.Querier, serviceUserID string) (S
 }
 
 func listServiceUsers(ctx context.Context, q db.Querier, p ListParams, now int64) ([]ServiceUser, error) {
+	query, args := serviceUsersQuery(p, now)
+	return db.All(ctx, q, scanServiceUser, query, args...)
+}
+
+func serviceUsersQuery(p ListParams, now int64) (string, []any) {
 	var w db.Where
-	if p.OrgID != "" {
+	switch {
+	case p.own:
+		w.Add(`org_id = ?`, p.OrgID)
+		w.Add(`NOT EXISTS (SELECT 1 FROM api_keys k WHERE k.principal_id = service_user_id AND k.form = 'service')`)
+	case p.OrgID != "":
 		w.Add(`service_user_id IN (SELECT b.service_user_id FROM service_users b WHERE b.org_id = ? UNION
 			SELECT a.principal_id FROM role_assignments a WHERE a.org_id = ? AND a.principal_kind = '`+kindServiceUser+`')`, p.OrgID, p.OrgID)
 	}
@@ -155,8 +164,7 @@ func listServiceUsers(ctx context.Context, q db.Querier, p ListParams, now int64
 	}
 	where := w.SQL()
 	limit := w.Limit(p.Page.Limit(), p.Page.Skip)
-	return db.All(ctx, q, scanServiceUser, `SELECT `+serviceUserColumns+` FROM service_users`+where+
-		` ORDER BY created_at, service_user_id `+limit, w.Args()...)
+	return `SELECT ` + serviceUserColumns + ` FROM service_users` + where + ` ORDER BY created_at, service_user_id ` + limit, w.Args()
 }
 
 // fillRoles reads the roles of all service users of one page at once.
