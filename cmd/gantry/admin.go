@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"gantry/internal/access"
@@ -44,8 +45,27 @@ type admin struct {
 	log    *slog.Logger
 }
 
-// with opens the data, runs f and closes again.
-func (o *adminOptions) with(ctx context.Context, io *stdio, src config.Sources, f func(*admin) error) (err error) {
+// find fills the options and refuses data that aren't there: a mistyped directory must not get a database.
+func (o *adminOptions) find(src config.Sources) error {
+	if err := o.Fill(src); err != nil {
+		return err
+	}
+	if path := absent(o.Database); path != "" {
+		return fmt.Errorf("there is no database at %s: --data or --database names another; `gantry serve` or `gantry admin key` makes a new one", path)
+	}
+	return nil
+}
+
+// with opens data that are there, runs f and closes again.
+func (o *adminOptions) with(ctx context.Context, io *stdio, src config.Sources, f func(*admin) error) error {
+	if err := o.find(src); err != nil {
+		return err
+	}
+	return o.making(ctx, io, src, f)
+}
+
+// making is with for commands that prepare a server before its first start.
+func (o *adminOptions) making(ctx context.Context, io *stdio, src config.Sources, f func(*admin) error) (err error) {
 	if err := o.Fill(src); err != nil {
 		return err
 	}
@@ -108,7 +128,7 @@ type adminKeyCmd struct {
 
 // Run makes the key. On data that were never used it is the first start's.
 func (k *adminKeyCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
-	return k.with(ctx, io, src, func(a *admin) error {
+	return k.making(ctx, io, src, func(a *admin) error {
 		made, err := a.member.AdminKey(ctx, member.BootstrapOptions{})
 		if err != nil {
 			return err
@@ -144,7 +164,7 @@ func (r *adminRepoAddCmd) Run(ctx context.Context, io *stdio, src config.Sources
 		}
 		r.Address = "file://" + root
 	}
-	return r.with(ctx, io, src, func(a *admin) error {
+	return r.making(ctx, io, src, func(a *admin) error {
 		connection, err := a.connection(ctx, r.Connection)
 		if err != nil {
 			return err

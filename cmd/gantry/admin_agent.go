@@ -39,7 +39,7 @@ func (c *adminAgentAddCmd) Run(ctx context.Context, io *stdio, src config.Source
 	if err != nil {
 		return err
 	}
-	return c.with(ctx, io, src, func(a *admin) error {
+	return c.making(ctx, io, src, func(a *admin) error {
 		_, err := a.agents.Add(ctx, operator("agent add", access.ManageEnterpriseSettings), agents.Agent{
 			Name: c.Name, Command: c.Command, Env: env, Binds: c.Bind, Modes: c.Mode, Orgs: c.Org, Default: c.Default,
 		})

@@ -61,7 +61,7 @@ func (c *adminGitConnectionAddCmd) Run(ctx context.Context, io *stdio, src confi
 		}
 		p.KnownHosts = string(text)
 	}
-	return c.with(ctx, io, src, func(a *admin) error {
+	return c.making(ctx, io, src, func(a *admin) error {
 		made, err := a.forge().CreateConnection(ctx, operator("git-connection add", access.ManageGitIntegrations), p)
 		if err != nil {
 			return err

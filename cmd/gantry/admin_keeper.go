@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"gantry/internal/platform/clock"
 	"gantry/internal/platform/config"
@@ -16,11 +15,8 @@ type adminRotateKeeperCmd struct {
 
 // Run has another keeper wrap every data key. What is sealed stays as it is. It may be broken off and run again.
 func (c *adminRotateKeeperCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
-	if err := c.Fill(src); err != nil {
+	if err := c.find(src); err != nil {
 		return err
-	}
-	if missing := absent(c.Database); missing != "" {
-		return fmt.Errorf("there is no database at %s; name its directory with --data", missing)
 	}
 	n, err := server.RotateKeeper(ctx, &c.Storage, c.To, clock.Clock{})
 	if err != nil {

@@ -33,7 +33,7 @@ type adminWorkerKeyAddCmd struct {
 
 // Run makes a key and shows it this once.
 func (c *adminWorkerKeyAddCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
-	return c.with(ctx, io, src, func(a *admin) error {
+	return c.making(ctx, io, src, func(a *admin) error {
 		p := member.WorkerKeyParams{Name: c.Name, Orgs: c.Org, IPRanges: c.IPRange}
 		var err error
 		if p.Outposts, err = a.outposts(ctx, c.Outpost); err != nil {

@@ -24,14 +24,8 @@ type auditCmd struct {
 	Export auditExportCmd `cmd:"" help:"Print the audit log as NDJSON, oldest first. Through the API."`
 }
 
-// existing is with for commands that look at data which must be there.
+// existing is with for commands that look at the audit log.
 func (o *adminOptions) existing(ctx context.Context, io *stdio, src config.Sources, f func(*admin, *audit.Service) error) error {
-	if err := o.Fill(src); err != nil {
-		return err
-	}
-	if path := absent(o.Database); path != "" {
-		return fmt.Errorf("there is no database at %s; --data or --database names another", path)
-	}
 	return o.with(ctx, io, src, func(a *admin) error { return f(a, audit.New(a.DB)) })
 }
 

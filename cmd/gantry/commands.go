@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"gantry/internal/platform/config"
+	"gantry/internal/platform/human"
 )
 
 // commands is the whole command line: each field tagged cmd is a command, and the fields of its struct are the command's own commands,
@@ -253,13 +254,11 @@ func (l *commandLine) flagError(c *cobra.Command, err error) error {
 	return l.misuse(c, err)
 }
 
-// didYouMean names what begins like a word or differs from it by a slip of the finger.
+// didYouMean names what is near a word.
 func didYouMean(word string, known []string) string {
-	var near []string
-	for _, k := range known {
-		if strings.HasPrefix(k, word) || distance(word, k) <= 2 {
-			near = append(near, `"`+k+`"`)
-		}
+	near := human.Near(word, known)
+	for i, k := range near {
+		near[i] = `"` + k + `"`
 	}
 	switch len(near) {
 	case 0:
@@ -268,24 +267,4 @@ func didYouMean(word string, known []string) string {
 		return ", did you mean " + near[0] + "?"
 	}
 	return ", did you mean one of " + strings.Join(near, ", ") + "?"
-}
-
-// distance counts the letters to change, add or take away to make one word of the other (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			corner, row[j+1] = row[j+1], min(corner+cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -17,6 +17,7 @@ import (
 	"gantry/internal/platform/config"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/keeper"
+	"gantry/internal/server"
 	"gantry/internal/wire"
 	"gantry/internal/worker/sandbox"
 )
@@ -51,7 +52,7 @@ func (d *doctorCmd) Run(ctx context.Context, io *stdio, src config.Sources) erro
 		all = append(all, found)
 	}
 	held, k := d.keeperOpens(ctx, open, migrated)
-	all = append(all, held, d.blobsOpen(ctx), d.sandboxRuns(), gitRuns())
+	all = append(all, held, d.blobsOpen(ctx, open, migrated), d.sandboxRuns(), gitRuns())
 	if k != nil && migrated {
 		all = append(all, agentsRun(ctx, open, k)...)
 	}
@@ -174,7 +175,8 @@ func (d *doctorCmd) keeperOpens(ctx context.Context, open *db.DB, migrated bool)
 	return good(check, "%s opens this database's secrets", k.Name()), k
 }
 
-func (d *doctorCmd) blobsOpen(ctx context.Context) finding {
+// blobsOpen checks that the blobs are there, and are those of the database where several servers may share it.
+func (d *doctorCmd) blobsOpen(ctx context.Context, open *db.DB, migrated bool) finding {
 	const check, mend = "blobs", "Check --blobs, and that this user may write there."
 	if path := absent(d.Blobs); path != "" {
 		return good(check, "%s isn't there yet; `gantry serve` makes it", path)
@@ -183,11 +185,24 @@ func (d *doctorCmd) blobsOpen(ctx context.Context) finding {
 	if err != nil {
 		return bad(check, err, mend)
 	}
-	err = b.Check(ctx)
-	if err := errors.Join(err, b.Close()); err != nil {
+	defer func() { _ = b.Close() }() // it holds nothing
+	if err := b.Check(ctx); err != nil {
 		return bad(check, err, mend)
 	}
-	return good(check, "%s takes and gives", config.Redact(d.Blobs))
+	is, shared := server.BlobsAny, ""
+	if open != nil && migrated {
+		if is, err = server.CheckBlobs(ctx, open, b, false); err != nil {
+			return bad(check, err, mend)
+		}
+	}
+	const all = "every server on this database needs the same directory, or a bucket"
+	if is == server.BlobsOther {
+		return finding{Check: check, Found: config.Redact(d.Blobs) + " isn't the directory of this database's first server", Mend: "Give that with --blobs: " + all + " (s3://BUCKET)."}
+	}
+	if is == server.BlobsLocal {
+		shared = "; " + all
+	}
+	return good(check, "%s takes and gives%s", config.Redact(d.Blobs), shared)
 }
 
 // sandboxRuns makes a sandbox in a directory of its own and runs it once, as a worker does at its start.

@@ -249,5 +249,6 @@ func follow(ctx context.Context, io *stdio, w *watch, asJSON bool) error {
 		return explain(err)
 	}
 	r.summary(end, strings.TrimSuffix(w.c.URL(), "/"))
+	io.missed(live.broken)
 	return end.asError()
 }

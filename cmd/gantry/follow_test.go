@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -131,6 +132,22 @@ func TestFollowEndsWithTheSessionAndItsExitCode(t *testing.T) {
 			require.Equal(t, c.want, code)
 			require.Equal(t, len(c.events), strings.Count(out, "\n"), "one event a line")
 		})
+	}
+}
+
+// full is a disk without room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+func TestWhatCouldNotBeShownIsAnError(t *testing.T) {
+	t.Parallel()
+	f := serveAPI(t, story{[]string{asked, working, hello, finished}, false, `"status":"running","status_detail":"finished"`}.routes())
+	for _, form := range [][]string{{"follow", "abc"}, {"follow", "abc", "--json"}, {"wait", "abc"}} {
+		var errs strings.Builder
+		code := run(t.Context(), f.at(append([]string{"session"}, form...)...), &stdio{in: strings.NewReader(""), out: full{}, err: &errs})
+		require.Equal(t, exitUsage, code, form)
+		require.Contains(t, errs.String(), syscall.ENOSPC.Error())
 	}
 }
 

@@ -30,6 +30,7 @@ type live struct {
 	shown  bool
 	column int // of what was written last: the line is drawn only below whole lines
 	frame  int
+	broken error // of the first write that failed
 }
 
 const (
@@ -99,7 +100,11 @@ func (l *live) Write(p []byte) (int, error) {
 			l.column = 0
 		}
 	}
-	return l.out.Write(p)
+	n, err := l.out.Write(p)
+	if l.broken == nil {
+		l.broken = err
+	}
+	return n, err
 }
 
 func (l *live) erase() {

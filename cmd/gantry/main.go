@@ -28,6 +28,8 @@ type stdio struct {
 	out, err io.Writer
 	// terminal says that out shows to a person: colours and a live line are welcome there.
 	terminal bool
+	// lost is why something could not be written to out.
+	lost error
 }
 
 func main() {
@@ -48,6 +50,8 @@ func run(ctx context.Context, args []string, io *stdio) int {
 	err := newCommandLine(io).execute(ctx, args)
 	var code exitCode
 	switch {
+	case io.lost != nil && (err == nil || errors.As(err, &code)):
+		err = io.lost // however it went, whoever reads out wasn't told all of it
 	case err == nil:
 		return exitOK
 	case errors.As(err, &code):

@@ -94,6 +94,16 @@ func (r *renderer) event(e client.Event) {
 	}
 	r.last = e.CreatedAt
 	switch e.Type {
+	case "created":
+		show(r, e, func(d struct {
+			Agent   string   `json:"agent"`
+			Ignored []string `json:"ignored"`
+		},
+		) {
+			if len(d.Ignored) > 0 {
+				r.line("%s", r.paint(yellow, "! the agent is "+clean(d.Agent)+"; of no effect: "+clean(strings.Join(d.Ignored, ", "))))
+			}
+		})
 	case "user_message":
 		show(r, e, r.userMessage)
 	case "status":

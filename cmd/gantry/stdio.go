@@ -17,8 +17,18 @@ func standard() *stdio {
 	return &stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: term.IsTerminal(int(os.Stdout.Fd()))}
 }
 
-// printf writes to out. A reader that has gone away ends the process by SIGPIPE, so there is no error worth handling.
-func (s *stdio) printf(format string, args ...any) { _, _ = fmt.Fprintf(s.out, format, args...) }
+// printf writes to out. A reader that has gone away ends the process by SIGPIPE; run tells of any other error.
+func (s *stdio) printf(format string, args ...any) {
+	_, err := fmt.Fprintf(s.out, format, args...)
+	s.missed(err)
+}
+
+// missed keeps the first error of writing to out.
+func (s *stdio) missed(err error) {
+	if s.lost == nil {
+		s.lost = err
+	}
+}
 
 // note tells a person something beside the output.
 func (s *stdio) note(format string, args ...any) {

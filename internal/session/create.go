@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,9 +49,10 @@ type CreateParams struct {
 	SnapshotID string
 	Unlisted   bool
 
-	repos   []forge.Repository // what Repos mean
-	reading *reading           // what the prompt brings for the agent to read
-	once    []byte             // the request's hash, where the same request is to get the same session
+	repos    []forge.Repository // what Repos mean
+	reading  *reading           // what the prompt brings for the agent to read
+	once     []byte             // the request's hash, where the same request is to get the same session
+	unserved bool               // no agent of the organization's is for Mode, so the default one takes it
 }
 
 // SecretParam is one secret that lives in this session only.
@@ -89,10 +91,14 @@ type Draft struct {
 
 // Draft does the part of Create that comes before its transaction, with Create's errors.
 func (v *Service) Draft(ctx context.Context, who access.Subject, p CreateParams) (*Draft, error) {
-	if err := access.RequireAny(who, p.OrgID, access.UseDevinSessions, access.ManageOrgSessions); err != nil {
-		return nil, err
+	err := access.RequireAny(who, p.OrgID, access.UseDevinSessions, access.ManageOrgSessions)
+	if err == nil && p.CreateAsUserID != "" {
+		err = access.Require(who, access.ImpersonateOrgSessions, p.OrgID) // 403 comes before 422
 	}
-	if err := p.validate(); err != nil {
+	if err == nil {
+		err = p.validate()
+	}
+	if err != nil {
 		return nil, err
 	}
 	s, err := v.draft(ctx, who, &p)
@@ -146,7 +152,7 @@ func (v *Service) draft(ctx context.Context, who access.Subject, p *CreateParams
 	if err := v.resolve(ctx, p, s); err != nil {
 		return nil, err
 	}
-	if err := v.relatives(ctx, *p, s); err != nil {
+	if err := v.relatives(ctx, who, *p, s); err != nil {
 		return nil, err
 	}
 	agent, err := v.Agents.Choose(ctx, p.OrgID, p.Mode)
@@ -154,6 +160,8 @@ func (v *Service) draft(ctx context.Context, who access.Subject, p *CreateParams
 		return nil, err
 	}
 	s.Agent = agent.Name
+	// The normal mode is what the default agent is for.
+	p.unserved = p.Mode != "" && p.Mode != "normal" && !slices.Contains(agent.Modes, p.Mode)
 	outpost, err := v.Fleet.OutpostFor(ctx, s.Platform)
 	if err != nil {
 		return nil, err
@@ -201,13 +209,26 @@ func (v *Service) mayActFor(ctx context.Context, who access.Subject, orgID, fiel
 	return nil
 }
 
-// relatives resolves the parent and the linked sessions, which must be of the same organization. A child inherits its parent's
-// platform.
-func (v *Service) relatives(ctx context.Context, p CreateParams, s *Session) error {
+// relative finds a session that a new one is to belong to. Who may neither see nor manage the organization's sessions has their own
+// only; another answers like a missing one, because a parent gives its children more than it was asked for: a playbook, a platform.
+func (v *Service) relative(ctx context.Context, who access.Subject, orgID, sessionID string) (*Session, error) {
+	s, err := find(ctx, v.DB.Reader(), orgID, sessionID)
+	if err != nil || s.UserID == who.ID || s.ServiceUserID == who.ID {
+		return s, err
+	}
+	if access.RequireAny(who, orgID, access.ViewOrgSessions, access.ManageOrgSessions) != nil {
+		return nil, errUnknown()
+	}
+	return s, nil
+}
+
+// relatives resolves the parent and the linked sessions, which must be of the same organization and the caller's to know. A child inherits
+// its parent's platform.
+func (v *Service) relatives(ctx context.Context, who access.Subject, p CreateParams, s *Session) error {
 	s.Links = []string{}
 	for i, l := range p.Links {
 		bare := id.BareSession(lastSegment(l))
-		if _, err := find(ctx, v.DB.Reader(), p.OrgID, bare); err != nil {
+		if _, err := v.relative(ctx, who, p.OrgID, bare); err != nil {
 			return named(err, fmt.Sprintf("session_links.%d", i))
 		}
 		s.Links = append(s.Links, bare)
@@ -217,7 +238,7 @@ func (v *Service) relatives(ctx context.Context, p CreateParams, s *Session) err
 		platform = ""
 	}
 	if p.ParentID != "" {
-		parent, err := find(ctx, v.DB.Reader(), p.OrgID, id.BareSession(p.ParentID))
+		parent, err := v.relative(ctx, who, p.OrgID, id.BareSession(p.ParentID))
 		if err != nil {
 			return named(err, "devin_id")
 		}
@@ -335,6 +356,9 @@ func createdData(s *Session, p CreateParams) map[string]any {
 	}
 	if p.Unlisted {
 		ignored = append(ignored, "unlisted")
+	}
+	if p.unserved {
+		ignored = append(ignored, "devin_mode "+s.Mode+": no agent is set up for it")
 	}
 	if ignored != nil {
 		data["ignored"] = ignored

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gantry/internal/access"
+	"gantry/internal/agents"
 	"gantry/internal/audit"
 	"gantry/internal/fleet"
 	"gantry/internal/platform/db"
@@ -90,6 +91,32 @@ func TestABadFieldIsNamed(t *testing.T) {
 		isFault(t, err, fault.BadRequest)
 		require.Contains(t, fault.As(err).Message, "inherit, default", "the valid labels are listed")
 		require.Zero(t, h.count(t, `SELECT COUNT(*) FROM sessions`))
+	})
+}
+
+func TestASessionSaysThatItsModeHasNoAgent(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, h *house) {
+		_, err := h.Agents.Add(t.Context(), h.boss, agents.Agent{Name: "quick", Command: []string{"/bin/true"}, Modes: []string{"fast"}})
+		require.NoError(t, err)
+		ignored := func(mode string) (agent, text string) {
+			s := h.create(t, func(p *session.CreateParams) { p.Mode = mode })
+			var d struct {
+				Agent   string
+				Ignored []string
+			}
+			require.NoError(t, json.Unmarshal(h.all(t, s.ID)[0].Data, &d))
+			return d.Agent, strings.Join(d.Ignored, "|")
+		}
+		for mode, want := range map[string][2]string{
+			"":       {agents.Runbook, ""},
+			"normal": {agents.Runbook, ""},
+			"fast":   {"quick", ""},
+			"ultra":  {agents.Runbook, "devin_mode ultra: no agent is set up for it"},
+		} {
+			agent, text := ignored(mode)
+			require.Equal(t, want, [2]string{agent, text}, "mode %q", mode)
+		}
 	})
 }
 
@@ -231,6 +258,26 @@ func TestParentsAndLinksAreOfTheSameOrganization(t *testing.T) {
 		require.Equal(t, []string{parent.ID, parent.ID}, child.Links)
 		second := h.create(t, func(p *session.CreateParams) { p.ParentID, p.Platform = parent.ID, "default" })
 		require.Equal(t, []string{child.ID, second.ID}, h.get(t, parent.ID).ChildIDs)
+
+		// Who may only start sessions has their own to go on from: another's answers like an unknown one.
+		only := access.Subject{Kind: access.Person, ID: "user-only"}.WithGrants(access.Grant{OrgID: h.org, Permissions: access.SetOf(access.UseDevinSessions)})
+		own, err := h.Create(t.Context(), only, session.CreateParams{OrgID: h.org, Prompt: "x"})
+		require.NoError(t, err)
+		_, err = h.Create(t.Context(), only, session.CreateParams{OrgID: h.org, Prompt: "x", ParentID: own.ID, Links: []string{own.ID}})
+		require.NoError(t, err)
+		for _, other := range []string{parent.ID, "0190f9d000007000800000000000000a"} {
+			_, err = h.Create(t.Context(), only, session.CreateParams{OrgID: h.org, Prompt: "x", ParentID: other})
+			isFault(t, err, fault.NotFound)
+			require.Equal(t, "devin_id: no such session", fault.As(err).Message)
+			_, err = h.Create(t.Context(), only, session.CreateParams{OrgID: h.org, Prompt: "x", Links: []string{other}})
+			isFault(t, err, fault.NotFound)
+		}
+		require.Equal(t, []string{child.ID, second.ID}, h.get(t, parent.ID).ChildIDs)
+		for _, p := range []access.Permission{access.ViewOrgSessions, access.ManageOrgSessions} {
+			sees := access.Subject{Kind: access.Person, ID: "user-sees"}.WithGrants(access.Grant{OrgID: h.org, Permissions: access.SetOf(access.UseDevinSessions, p)})
+			_, err = h.Create(t.Context(), sees, session.CreateParams{OrgID: h.org, Prompt: "x", ParentID: parent.ID})
+			require.NoError(t, err)
+		}
 
 		for _, p := range []session.CreateParams{{ParentID: parent.ID}, {Links: []string{parent.ID}}} {
 			p.OrgID, p.Prompt = h.other, "x"

@@ -209,6 +209,10 @@ func (d sessionDoor) wire(s *session.Session) SessionResponse {
 	return out
 }
 
+// commandLine is how the command line's User-Agent begins. Its sessions have the origin cli (contract/behaviour.md §3.15 34). Others may
+// say the same of themselves; no other origin can be asked for.
+const commandLine = "gantry/"
+
 func (d sessionDoor) registerCreate(a *kit.API) {
 	op := families[0].op("createSession", http.MethodPost, "", "Start a session", access.UseDevinSessions)
 	op.Any = []access.Permission{access.UseDevinSessions, access.ManageOrgSessions}
@@ -224,6 +228,10 @@ func (d sessionDoor) registerCreate(a *kit.API) {
 			return nil, err
 		}
 		p.OrgID, p.ParentID = kit.Org(ctx), in.DevinID
+		p.AttachmentURLs = d.s.Attached(p.AttachmentURLs, p.Prompt)
+		if strings.HasPrefix(kit.Request(ctx).UserAgent(), commandLine) {
+			p.Origin = "cli"
+		}
 		return d.answer(d.s.Create(ctx, s, p))
 	})
 }

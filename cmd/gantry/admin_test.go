@@ -1,0 +1,49 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestOnlyWhatPreparesAServerMakesADatabase(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"repo", "list"},
+		{"repo", "remove", "a/b"},
+		{"git-connection", "list"},
+		{"git-connection", "remove", "x"},
+		{"agent", "list"},
+		{"agent", "remove", "x"},
+		{"agent", "default", "x"},
+		{"api-key", "list"},
+		{"api-key", "add"},
+		{"api-key", "revoke", "x"},
+		{"worker-key", "list"},
+		{"worker-key", "revoke", "x"},
+		{"person", "add", "a@example.com"},
+		{"person", "remove", "a@example.com"},
+		{"person", "groups", "a@example.com"},
+		{"ip-list", "show"},
+		{"ip-list", "clear"},
+	} {
+		data := filepath.Join(t.TempDir(), "typo")
+		code, out, errs := command(t, "", append([]string{"admin"}, append(args, "--data", data)...)...)
+		require.Equal(t, 1, code, "%v: %s", args, errs)
+		require.Empty(t, out, "%v", args)
+		require.Contains(t, errs, "there is no database at "+filepath.Join(data, "gantry.db"), "%v", args)
+		require.Contains(t, errs, "--data", "%v", args)
+		require.NoDirExists(t, data, "%v", args)
+	}
+	for _, args := range [][]string{
+		{"key", "--json"},
+		{"worker-key", "add", "side"},
+		{"repo", "add", "a/b", "https://git.example.com/a/b"},
+	} {
+		data := filepath.Join(t.TempDir(), "new")
+		code, _, errs := command(t, "", append([]string{"admin"}, append(args, "--data", data)...)...)
+		require.Zero(t, code, "%v: %s", args, errs)
+		require.FileExists(t, filepath.Join(data, "gantry.db"), "%v", args)
+	}
+}
