@@ -38,7 +38,7 @@ type Task struct {
 	Macros []string // words such as !deploy in the text
 	// Text is the prompt or message, Title the session's.
 	Text, Title string
-	// FollowUp leaves out what comes with the session whatever is said: the pins were looked at when it began.
+	// FollowUp leaves the pins out of account: they were looked at when the session began.
 	FollowUp bool
 }
 
@@ -85,15 +85,11 @@ func (t *Task) reason(g Given, task words) (string, int) {
 	switch {
 	case g.macro != "" && slices.Contains(t.Macros, g.macro):
 		return ReasonMacro, 1
-	case g.pin != "":
-		switch {
-		case t.FollowUp:
-			return "", 0
-		case strings.EqualFold(g.pin, AllRepos):
-			return ReasonPinned, 3
-		case slices.ContainsFunc(t.Repos, func(r string) bool { return sameRepo(g.pin, r) }):
-			return ReasonPinned, 2
-		}
+	case g.pin == "" || t.FollowUp:
+	case strings.EqualFold(g.pin, AllRepos):
+		return ReasonPinned, 3
+	case slices.ContainsFunc(t.Repos, func(r string) bool { return sameRepo(g.pin, r) }):
+		return ReasonPinned, 2
 	}
 	if task.matches(g.trigger) {
 		return ReasonTrigger, 4

@@ -54,7 +54,8 @@ func TestEnabledNotesAreChosenByPinElseByTrigger(t *testing.T) {
 			"by macro: macro", "to this: pinned", "the enterprise's: pinned", "to all: pinned", "to another, by trigger: trigger", "by trigger: trigger",
 		}, choose(t, s, task), "the most telling first")
 		task.FollowUp = true
-		require.Equal(t, []string{"by macro: macro", "by trigger: trigger"}, choose(t, s, task))
+		require.Equal(t, []string{"by macro: macro", "to another, by trigger: trigger", "by trigger: trigger"}, choose(t, s, task),
+			"a later message brings what it calls or triggers, wherever that is pinned")
 		require.Equal(t, []string{"to this: pinned"}, choose(t, s, knowledge.Task{OrgID: ours, Repos: []string{"acme/app"}})[:1])
 	})
 }

@@ -199,6 +199,31 @@ func TestWhatRunsAsSomebodyElseIsChangedOnlyByWhoMayImpersonate(t *testing.T) {
 	})
 }
 
+func TestAScheduleWritesToASessionForWhoMayWriteToSessions(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		target, err := h.Sessions.Create(t.Context(), h.boss, session.CreateParams{OrgID: h.org, Prompt: "begin"})
+		require.NoError(t, err)
+		spec := once(day(0))
+		spec.TargetID = target.ID
+		s := h.make(spec)
+		// Who has schedules alone starts sessions, and leaves those that there are to others.
+		who := access.Subject{Kind: access.ServiceUser, ID: "su-clock", OrgID: h.org}.
+			WithGrants(access.Grant{OrgID: h.org, Permissions: access.SetOf(access.ManageOrgSchedules)})
+		_, err = h.Schedules.Create(t.Context(), who, h.org, spec)
+		isFault(t, err, fault.Forbidden)
+		require.ErrorContains(t, err, "ManageOrgSessions")
+		set := func(f func(s *schedule.Schedule)) error {
+			_, err := h.Schedules.Update(t.Context(), who, h.org, s.ID, func(s *schedule.Schedule, _ time.Time) error { f(s); return nil })
+			return err
+		}
+		isFault(t, set(func(s *schedule.Schedule) { s.Prompt = "do as I say" }), fault.Forbidden)
+		require.NoError(t, set(func(s *schedule.Schedule) { s.Name, s.Enabled = "renamed", false }))
+		require.NoError(t, set(func(s *schedule.Schedule) { s.TargetID, s.Prompt, s.Enabled = "", "a session of its own", true }))
+		_, err = h.Schedules.Create(t.Context(), who, h.org, daily())
+		require.NoError(t, err)
+	})
+}
+
 func TestADeletedScheduleIsGoneForEveryOperation(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		ctx := t.Context()

@@ -118,13 +118,8 @@ func (v *Service) check(ctx context.Context, who access.Subject, s, before *Sche
 		}
 		s.PlaybookTitle = given.Title
 	}
-	if s.TargetID != "" && (before == nil || before.TargetID != s.TargetID) {
-		if _, err := v.Sessions.Find(ctx, s.OrgID, s.TargetID); err != nil {
-			if fault.Is(err, fault.NotFound) {
-				return fault.Wrap(err, fault.NotFound, "target_devin_id: no such session")
-			}
-			return err
-		}
+	if err := v.checkTarget(ctx, who, s, before); err != nil {
+		return err
 	}
 	switch {
 	case before == nil || s.RunAsUserID == "":
@@ -136,6 +131,27 @@ func (v *Service) check(ctx context.Context, who access.Subject, s, before *Sche
 		return access.Require(who, access.ImpersonateOrgSessions, s.OrgID)
 	}
 	return nil
+}
+
+// checkTarget finds the session that a schedule writes to. Otherwise than for starting one, whoever may change schedules must be one who
+// may write to sessions (contract/behaviour.md §3.2 12): this one may be somebody else's.
+func (v *Service) checkTarget(ctx context.Context, who access.Subject, s, before *Schedule) error {
+	if s.TargetID == "" {
+		return nil
+	}
+	if before == nil || s.doesOther(before) {
+		if err := access.Require(who, access.ManageOrgSessions, s.OrgID); err != nil {
+			return err
+		}
+	}
+	if before != nil && before.TargetID == s.TargetID {
+		return nil
+	}
+	_, err := v.Sessions.Find(ctx, s.OrgID, s.TargetID)
+	if fault.Is(err, fault.NotFound) {
+		return fault.Wrap(err, fault.NotFound, "target_devin_id: no such session")
+	}
+	return err
 }
 
 // plan sets when the schedule runs next. A schedule that goes on as before keeps its time.

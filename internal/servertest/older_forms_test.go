@@ -75,6 +75,13 @@ func TestAFileOfV1GoesToTheSessionThatNamesItOnALine(t *testing.T) {
 		o.ok(t, http.MethodPost, "/v1/sessions/"+id+"/message", o.orgKey, jsonOf(t, object{"message": "ATTACHMENT:\"" + second + "\"\r\n"}))
 		require.Contains(t, files(), "second.txt")
 
+		// v3 still understands the line, and a file that one session has may go to others.
+		v3 := "/v3/organizations/" + o.Org + "/sessions"
+		id = o.ok(t, http.MethodPost, v3, o.cog, jsonOf(t, object{"prompt": prompt})).JSON(t)["session_id"].(string)
+		require.Contains(t, files(), `"a b.txt"`)
+		o.ok(t, http.MethodPost, v3+"/"+id+"/messages", o.cog, jsonOf(t, object{"message": "ATTACHMENT:\"" + second + "\""}))
+		require.Contains(t, files(), "second.txt")
+
 		gone := "ATTACHMENT:\"" + strings.Replace(address, u.Path[len("/v1/attachments/"):][:8], "00000000", 1) + "\""
 		a = o.Do(t, http.MethodPost, "/v1/sessions", o.orgKey, jsonOf(t, object{"prompt": gone}))
 		requireLoc(t, a, 422, "body", "prompt")

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/id"
+	"gantry/internal/platform/pattern"
 	"gantry/internal/platform/safehttp"
 	"gantry/internal/wire"
 )
@@ -48,6 +50,7 @@ func scanAttachment(r db.Scanner) (Attachment, error) {
 	var session, contentType sql.NullString
 	var at int64
 	err := r.Scan(&a.ID, &a.OrgID, &session, &a.Name, &contentType, &a.Size, &a.blob, &a.Source, &at)
+	a.ID = path.Base(a.blob) // of a file that several sessions have, each has a row
 	a.SessionID, a.ContentType, a.CreatedAt = session.String, contentType.String, db.Time(at)
 	return a, err
 }
@@ -273,15 +276,38 @@ func ownAttachment(u *url.URL) (string, bool) {
 	return parts[len(parts)-2], true
 }
 
-// attachTx hands files to a session; one that another session has stays there and is shared by its id.
+// attachTx hands files to a session. One that another session has stays there, and this session gets a row of its own for it.
 func attachTx(ctx context.Context, tx *db.Tx, sessionID string, files []wire.Attachment) error {
 	for _, f := range files {
-		if _, err := db.Exec(ctx, tx, `UPDATE attachments SET session_id = $1 WHERE attachment_id = $2 AND session_id IS NULL`,
-			sessionID, f.ID); err != nil {
+		n, err := db.Exec(ctx, tx, `UPDATE attachments SET session_id = $1 WHERE attachment_id = $2 AND session_id IS NULL`, sessionID, f.ID)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			continue
+		}
+		if _, err := db.Exec(ctx, tx, `INSERT INTO attachments (attachment_id, org_id, session_id, name, content_type, size, blob, source,
+			created_at) SELECT $1, org_id, $2, name, content_type, size, blob, 'user', created_at FROM attachments a
+			WHERE attachment_id = $3 AND NOT EXISTS (SELECT 1 FROM attachments b WHERE b.session_id = $4 AND b.blob = a.blob)`,
+			id.UUID(), sessionID, f.ID, sessionID); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// attachmentLine is how a text refers to a file, on a line of its own (contract/behaviour.md §3.12).
+var attachmentLine = pattern.Of(`(?m)^[ \t]*ATTACHMENT:[ \t]*"([^"\r\n]+)"[ \t]*\r?$`)
+
+// Attached adds to a request's addresses those in the attachment lines of its text that are our own files'. The text keeps its lines, and
+// what an agent is to make of any other address is the agent's business.
+func (v *Service) Attached(urls []string, text string) []string {
+	for _, m := range attachmentLine().FindAllStringSubmatch(text, -1) {
+		if v.IsAttachment(m[1]) && !slices.Contains(urls, m[1]) {
+			urls = append(urls, m[1])
+		}
+	}
+	return urls
 }
 
 // UploadByAgent takes a file that a session's agent hands over.

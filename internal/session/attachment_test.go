@@ -199,10 +199,39 @@ func TestAnAgentsFilesBelongToItsSession(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, body.Close())
 
-		// A file that one session has may be handed to another; it stays with the first.
-		h.create(t, func(p *session.CreateParams) { p.AttachmentURLs = []string{reply.URL} })
+		// A file that one session has may be handed to another; it stays with the first, and the other has it once, by the same address.
+		s := h.create(t, func(p *session.CreateParams) { p.AttachmentURLs = []string{reply.URL, reply.URL} })
+		_, err = h.SendMessage(ctx, h.ours, session.MessageParams{OrgID: h.org, SessionID: s.ID, Message: "x", AttachmentURLs: []string{reply.URL}})
+		require.NoError(t, err)
+		theirs, err := h.Attachments(ctx, h.ours, h.org, s.ID)
+		require.NoError(t, err)
+		require.Len(t, theirs, 1)
+		require.Equal(t, []string{reply.URL, "user"}, []string{h.AttachmentURL(theirs[0]), theirs[0].Source})
 		files, err = h.Attachments(ctx, h.ours, h.org, r.row.SessionID)
 		require.NoError(t, err)
 		require.Len(t, files, 2)
+		require.Equal(t, "devin", files[1].Source)
 	})
+}
+
+func TestTheFilesThatATextNames(t *testing.T) {
+	t.Parallel()
+	public, err := url.Parse("https://gantry.example.com")
+	require.NoError(t, err)
+	v := session.Service{Options: session.Options{PublicURL: public}}
+	const a, b = "https://gantry.example.com/v1/attachments/u1/a.txt", "https://gantry.example.com/v3/organizations/o/attachments/u2/b.txt"
+	for text, want := range map[string][]string{
+		"": nil, "no file": nil, a: nil,
+		`ATTACHMENT:"` + a + `"`: {a},
+		"do it\nATTACHMENT:\"" + a + "\"\r\n  ATTACHMENT: \"" + b + `" `: {a, b},
+		"ATTACHMENT:\"" + a + "\"\nATTACHMENT:\"" + a + `"`:              {a},
+		`see ATTACHMENT:"` + a + `"`:                                     nil,
+		`ATTACHMENT:"` + a + `" and more`:                                nil,
+		`ATTACHMENT:"https://example.com/attachments/u1/a.txt"`:          nil,
+		`ATTACHMENT:"https://gantry.example.com/other"`:                  nil,
+		"ATTACHMENT:\"https://gantry.example.com/\nattachments/u/a\"":    nil,
+	} {
+		require.Equal(t, want, v.Attached(nil, text), "%q", text)
+	}
+	require.Equal(t, []string{b, a}, v.Attached([]string{b, a}, `ATTACHMENT:"`+a+`"`), "once, though it is given twice")
 }

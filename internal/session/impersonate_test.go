@@ -108,9 +108,19 @@ func TestEveryBranchOfActingForAMember(t *testing.T) {
 				require.Contains(t, string(after[i].Data), `"target_user_id":"`+c.user+`"`)
 			}
 		}
+		// Who may not is told so before anything else is looked at (contract/behaviour.md §19 1).
+		_, err := h.Create(t.Context(), mayNot, session.CreateParams{OrgID: h.org, Prompt: " ", CreateAsUserID: "user-member"})
+		isFault(t, err, fault.Forbidden)
+		ended := h.create(t)
+		_, err = h.Terminate(t.Context(), h.boss, h.org, ended.ID, false)
+		require.NoError(t, err)
+		for who, want := range map[*access.Subject]fault.Kind{&mayNot: fault.Forbidden, &may: fault.Conflict} {
+			_, err = h.SendMessage(t.Context(), *who, session.MessageParams{OrgID: h.org, SessionID: ended.ID, Message: "m", AsUserID: "user-member"})
+			isFault(t, err, want)
+		}
 		// On the enterprise's path the organization is the session's.
 		above := access.Subject{Kind: access.ServiceUser, ID: "su-above"}.WithGrants(access.Grant{Permissions: access.SetOf(access.ManageAccountSessions)})
-		_, err := h.SendMessage(t.Context(), above, session.MessageParams{SessionID: session1.ID, Message: "m", AsUserID: "user-member"})
+		_, err = h.SendMessage(t.Context(), above, session.MessageParams{SessionID: session1.ID, Message: "m", AsUserID: "user-member"})
 		isFault(t, err, fault.Forbidden)
 		_, err = h.SendMessage(t.Context(), h.boss, session.MessageParams{SessionID: session1.ID, Message: "m", AsUserID: "user-stranger"})
 		isFault(t, err, fault.NotFound)

@@ -60,9 +60,6 @@ func (v *Service) Letter(ctx context.Context, who access.Subject, p MessageParam
 	if err != nil {
 		return nil, err
 	}
-	if seen.State.Over() {
-		return nil, errEnded(seen.State)
-	}
 	msg := UserMessage{Text: p.Message, UserID: p.AsUserID}
 	switch who.Kind {
 	case access.Person:
@@ -77,6 +74,9 @@ func (v *Service) Letter(ctx context.Context, who access.Subject, p MessageParam
 		if err := v.mayActFor(ctx, who, seen.OrgID, "message_as_user_id", p.AsUserID); err != nil {
 			return nil, err
 		}
+	}
+	if seen.State.Over() {
+		return nil, errEnded(seen.State)
 	}
 	if msg.reading, err = v.readMore(ctx, seen, p.Message); err != nil {
 		return nil, err

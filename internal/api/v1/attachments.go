@@ -5,8 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
-	"slices"
 
 	"gantry/internal/access"
 	"gantry/internal/kit"
@@ -28,21 +26,6 @@ type redirectOutput struct {
 type attachmentPath struct {
 	UUID string `path:"uuid" maxLength:"64"`
 	Name string `path:"name" maxLength:"1000"`
-}
-
-// attachmentLine is how a v1 text refers to a file, on a line of its own (contract/legacy.md §2).
-var attachmentLine = regexp.MustCompile(`(?m)^[ \t]*ATTACHMENT:[ \t]*"([^"\r\n]+)"[ \t]*\r?$`)
-
-// attached gives the addresses in a text's attachment lines that are our own files'. The text keeps its lines, and what an agent is to
-// make of any other address is the agent's business.
-func (r Rooms) attached(text string) []string {
-	var out []string
-	for _, m := range attachmentLine.FindAllStringSubmatch(text, -1) {
-		if r.Sessions.IsAttachment(m[1]) && !slices.Contains(out, m[1]) {
-			out = append(out, m[1])
-		}
-	}
-	return out
 }
 
 const attachmentsSuccessor = "/v3/organizations/{org_id}/attachments"

@@ -2,7 +2,6 @@ package v1
 
 import (
 	"encoding/json"
-	"net/url"
 	"testing"
 	"time"
 
@@ -99,26 +98,5 @@ func TestAPlaybookOnTheWire(t *testing.T) {
 		want  *string
 	}{{kit.Optional[string]{}, nil}, {kit.Optional[string]{Set: true, Null: true}, new("")}, {kit.Some("!m"), new("!m")}} {
 		require.Equal(t, c.want, PlaybookParams{Macro: c.macro}.params(t.Context(), "").Macro, "absent keeps, null clears")
-	}
-}
-
-func TestTheFilesThatATextNames(t *testing.T) {
-	t.Parallel()
-	public, err := url.Parse("https://gantry.example.com")
-	require.NoError(t, err)
-	r := Rooms{Sessions: &session.Service{Options: session.Options{PublicURL: public}}}
-	const a, b = "https://gantry.example.com/v1/attachments/u1/a.txt", "https://gantry.example.com/v3/organizations/o/attachments/u2/b.txt"
-	for text, want := range map[string][]string{
-		"": nil, "no file": nil, a: nil,
-		`ATTACHMENT:"` + a + `"`: {a},
-		"do it\nATTACHMENT:\"" + a + "\"\r\n  ATTACHMENT: \"" + b + `" `: {a, b},
-		"ATTACHMENT:\"" + a + "\"\nATTACHMENT:\"" + a + `"`:              {a},
-		`see ATTACHMENT:"` + a + `"`:                                     nil,
-		`ATTACHMENT:"` + a + `" and more`:                                nil,
-		`ATTACHMENT:"https://example.com/attachments/u1/a.txt"`:          nil,
-		`ATTACHMENT:"https://gantry.example.com/other"`:                  nil,
-		"ATTACHMENT:\"https://gantry.example.com/\nattachments/u/a\"":    nil,
-	} {
-		require.Equal(t, want, r.attached(text), "%q", text)
 	}
 }
