@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -104,7 +105,8 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 			p.Title = "Error"
 		}
 		if e.instance != "" {
-			p.Instance = &e.instance
+			reference := (&url.URL{Path: e.instance}).EscapedPath() // RFC 9457 has a URI reference here
+			p.Instance = &reference
 		}
 		if e.status == http.StatusUnprocessableEntity {
 			p.Errors = validationErrors(e)

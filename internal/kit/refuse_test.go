@@ -42,6 +42,7 @@ func TestRefusalsComeInTheContractsOrder(t *testing.T) {
 		{"worker key on a principal's operation", "GET", "/v3/self", "worker", "", 403},
 		{"conflict last", "POST", sessionsA, "a", `{"title":"taken"}`, 409},
 		{"unknown path", "GET", "/v3/nowhere", "a", "", 404},
+		{"path that needs escapes, as a URI reference does", "GET", "/v3/no%20where%7C", "a", "", 404},
 		{"other method", "DELETE", "/v3/self", "a", "", 405},
 		{"worker's operation", "POST", "/v3/claim", "worker", "", 200},
 		{"or by permission", "POST", "/v3/claim", "enterprise", "", 200},

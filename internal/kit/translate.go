@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"gantry/internal/platform/fault"
+	"gantry/internal/platform/human"
 )
 
 func init() {
@@ -103,7 +104,29 @@ func fieldOf(d *huma.ErrorDetail) fault.Field {
 	case len(loc) == 1 && loc[0] == "body" && !strings.HasPrefix(msg, "expected "):
 		return fault.Field{Loc: loc, Message: "not valid JSON: " + msg, Type: "json_invalid"}
 	}
-	return fault.Field{Loc: loc, Message: msg, Type: typeOf(msg)}
+	return fault.Field{Loc: loc, Message: shorter(loc, msg, d.Value), Type: typeOf(msg)}
+}
+
+const (
+	oneOf = "expected value to be one of "
+	// maxNamed is how many names of a closed list an answer holds.
+	maxNamed = 20
+)
+
+// shorter names those of a long closed list that somebody may have meant, and where the others stand.
+func shorter(loc []string, msg string, value any) string {
+	list, ok := strings.CutPrefix(msg, oneOf)
+	names := strings.Split(strings.Trim(list, `"`), ", ")
+	if !ok || len(names) <= maxNamed {
+		return msg
+	}
+	msg = "unknown " + loc[len(loc)-1]
+	if text, ok := value.(string); ok {
+		if near := human.Near(text, names); near != nil {
+			msg += "; near it: " + strings.Join(near, ", ")
+		}
+	}
+	return msg + fmt.Sprintf("; the OpenAPI document, which `gantry openapi` prints, lists all %d", len(names))
 }
 
 // locOf splits huma's `body.keys[0].name`.
@@ -117,7 +140,7 @@ func locOf(s string) []string {
 
 func typeOf(msg string) string {
 	for _, t := range [...]struct{ begins, name string }{
-		{"expected value to be one of", "enum"},
+		{oneOf, "enum"},
 		{"expected number to be a multiple", "value_error"},
 		{"expected number ", "out_of_range"},
 		{"expected length ", "length"},

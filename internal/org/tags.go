@@ -163,9 +163,11 @@ func (s *Service) changeTags(ctx context.Context, sub access.Subject, orgID stri
 		if err := storeTags(ctx, tx, orgID, before, t); err != nil {
 			return err
 		}
-		return audit.RecordTx(ctx, tx, sub, at, audit.Entry{
-			Action: audit.UpdateOrgSettings, OrgID: orgID, Data: map[string]any{"tags": t.allowed, "default_tag": t.def},
-		})
+		data := map[string]any{"tags": append([]string{}, t.allowed...), "default_tag": nil}
+		if t.def != "" {
+			data["default_tag"] = t.def
+		}
+		return audit.RecordTx(ctx, tx, sub, at, audit.Entry{Action: audit.UpdateOrgSettings, OrgID: orgID, Data: data})
 	})
 	return t, err
 }

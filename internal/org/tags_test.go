@@ -94,6 +94,9 @@ func TestTagsAreSortedMergedReplacedAndRemoved(t *testing.T) {
 		logs, err := audit.New(d).List(ctx, boss, audit.ListParams{OrgID: id, Action: audit.UpdateOrgSettings, Page: page.Request{First: 100}})
 		require.NoError(t, err)
 		require.Len(t, logs.Items, 15, "every change, and nothing that was refused")
+		require.True(t, slices.ContainsFunc(logs.Items, func(i audit.Log) bool {
+			return string(i.Data) == `{"default_tag":null,"tags":[]}`
+		}), "a list that was cleared is empty, and without a default")
 	})
 }
 

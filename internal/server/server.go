@@ -62,6 +62,7 @@ func New(ctx context.Context, cfg *config.Serve, log *slog.Logger, o Options) (*
 	}
 	g.Jobs = jobs.New(g.DB, log)
 	s := &Server{Ground: g, log: log, cfg: cfg}
+	s.tellBlobs(ctx)
 	if err := s.wire(ctx, o); err != nil {
 		_ = s.Close() // the first error is the one that counts
 		return nil, err

@@ -8,7 +8,7 @@ var Queries = map[string]struct {
 	"enterprise by day":      {enterpriseDays, []any{5, 9}},
 	"one thing by day":       {scopeDays, []any{"user", "u", "o", 5, 9}},
 	"a user's cycle":         {userCycle, []any{"u", 5, 9}},
-	"a group's cycle":        {groupCycle, []any{"g", 5}},
+	"a group's cycle":        {groupCycle, []any{5, 9, "g"}},
 	"the enterprise's cycle": {enterpriseCycle, []any{5, 9}},
 	"limited users":          {limitedUsers, []any{"u", 100}},
 }

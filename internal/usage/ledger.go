@@ -103,7 +103,8 @@ func addDayTx(ctx context.Context, tx *db.Tx, w Work, day time.Time, cost int64)
 }
 
 // countCycleTx brings an organization's sum of a cycle up to date, from at most a month's roll-ups. It sums anew instead of adding, so
-// that a sum which was never written, as before an upgrade or a change of the day offset, is right from the next report on.
+// that a sum which was never written, as before an upgrade or a change of the day offset, is right from the next report on; until then
+// groupCycle does without.
 func (r Rates) countCycleTx(ctx context.Context, tx *db.Tx, orgID string, t time.Time) error {
 	used, err := r.OrgCycle(ctx, tx, orgID, t)
 	if err != nil {

@@ -56,7 +56,7 @@ func (r Reached) Refusal() error { return fault.New(fault.Conflict, "%s", r.Reas
 
 // ReachedTx gives the first limit of the cycle that leaves nothing for more work of a session, nil when every one does. userID is whose
 // session it is, empty for a service user's. Each level that has a limit costs one indexed read of at most a month of roll-ups, a group's
-// one row for each of its organizations; levels without a limit cost nothing more.
+// one row for each of its organizations, or the days of one whose sum isn't kept yet; levels without a limit cost nothing more.
 func (s *Service) ReachedTx(ctx context.Context, q db.Querier, orgID string, b org.Budget, userID string, now time.Time) (*Reached, error) {
 	from, to := s.Cycle(now)
 	since, until := from.UnixMilli(), to.UnixMilli()
@@ -67,7 +67,7 @@ func (s *Service) ReachedTx(ctx context.Context, q db.Querier, orgID string, b o
 	}
 	if b.Group != nil {
 		if r, err := reached(OfGroup, b.Group.Cycle, func() (int64, error) {
-			return db.One(ctx, q, db.Int, groupCycle, b.Group.Name, since)
+			return db.One(ctx, q, db.Int, groupCycle, since, until, b.Group.Name)
 		}); r != nil || err != nil {
 			return r, err
 		}
@@ -268,7 +268,10 @@ func (s *Service) SetUserLimits(ctx context.Context, sub access.Subject, p UserL
 		}
 		data := map[string]any{"user_cycle_acu_limit": l.Cycle}
 		if p.UserID != "" {
-			data["user_id"], data["billing_org_id"] = p.UserID, l.BillingOrgID
+			data["user_id"], data["billing_org_id"] = p.UserID, nil
+			if l.BillingOrgID != "" {
+				data["billing_org_id"] = l.BillingOrgID
+			}
 		}
 		return audit.RecordTx(ctx, tx, sub, s.db.Clock().Millis(), audit.Entry{Action: audit.UpdateEnterpriseSettings, Data: data})
 	})

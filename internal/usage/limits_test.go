@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gantry/internal/access"
+	"gantry/internal/audit"
 	"gantry/internal/org"
 	"gantry/internal/platform/fault"
 	"gantry/internal/platform/page"
@@ -91,6 +92,26 @@ func TestEachLevelIsReachedByItselfAndLiftedByItself(t *testing.T) {
 	})
 }
 
+func TestAGroupsUseFromBeforeAnUpgradeCounts(t *testing.T) {
+	t.Parallel()
+	each(t, usage.Options{}, func(t *testing.T, h *house) {
+		h.worked(t, usage.Work{SessionID: "s0", OrgID: h.a, ServiceUserID: "su"}, noon.AddDate(0, -2, 0), 300*time.Minute)
+		h.worked(t, usage.Work{SessionID: "s1", OrgID: h.a, ServiceUserID: "su"}, noon, 30*time.Minute)
+		h.worked(t, usage.Work{SessionID: "s2", OrgID: h.b, ServiceUserID: "su"}, noon, 45*time.Minute)
+		h.exec(t, `DELETE FROM usage_cycles`) // an older release kept none
+		h.group(t, new(int64(6)), h.a, h.b)
+		require.Nil(t, h.reached(t, h.a, ""), "5 of this cycle")
+		h.group(t, new(int64(5)), h.a, h.b)
+		want := &usage.Reached{Level: usage.OfGroup, Limit: 5}
+		require.Equal(t, want, h.reached(t, h.a, ""))
+		h.worked(t, usage.Work{SessionID: "s3", OrgID: h.b, ServiceUserID: "su"}, noon.Add(time.Hour), 15*time.Minute)
+		h.group(t, new(int64(7)), h.a, h.b)
+		require.Nil(t, h.reached(t, h.a, ""), "6, of which one organization's are kept now")
+		h.group(t, new(int64(6)), h.a, h.b)
+		require.NotNil(t, h.reached(t, h.a, ""))
+	})
+}
+
 func TestARefusalSaysWhomToAsk(t *testing.T) {
 	t.Parallel()
 	for _, l := range []usage.Level{usage.OfOrg, usage.OfGroup, usage.OfEnterprise, usage.OfUser} {
@@ -159,6 +180,16 @@ func TestAUsersLimitIsKeptChangedAndCleared(t *testing.T) {
 		h.capUser(t, "u", limit(5))
 		require.NoError(t, h.SetUserLimits(ctx, billing, usage.UserLimitParams{UserID: "u", BillingOrg: usage.TextChange{Set: true, Value: &h.b}}))
 		is("u", usage.UserLimits{Cycle: new(int64(5)), BillingOrgID: h.b})
+		logs, err := audit.New(h.db).List(ctx, access.As("auditor", access.ManageEnterpriseSettings), audit.ListParams{
+			Action: audit.UpdateEnterpriseSettings, Page: page.Request{First: 10},
+		})
+		require.NoError(t, err)
+		var told []string
+		for _, l := range logs.Items {
+			told = append(told, string(l.Data))
+		}
+		require.Contains(t, told, `{"billing_org_id":null,"user_cycle_acu_limit":5,"user_id":"u"}`, "null, where nobody else pays")
+		require.Contains(t, told, `{"billing_org_id":"`+h.b+`","user_cycle_acu_limit":5,"user_id":"u"}`)
 		h.capUser(t, "u", none)
 		is("u", usage.UserLimits{BillingOrgID: h.b})
 		require.NoError(t, h.SetUserLimits(ctx, billing, usage.UserLimitParams{UserID: "u"}))
@@ -168,7 +199,7 @@ func TestAUsersLimitIsKeptChangedAndCleared(t *testing.T) {
 		require.EqualValues(t, 1, sum(t, h.db, `SELECT COUNT(*) FROM user_acu_limits`), "an empty row is none")
 
 		require.NoError(t, h.SetUserLimits(ctx, billing, usage.UserLimitParams{UserID: "u", BillingOrg: usage.TextChange{Set: true, Value: &h.b}}))
-		_, err := h.orgs.Delete(ctx, billing, h.b)
+		_, err = h.orgs.Delete(ctx, billing, h.b)
 		require.NoError(t, err)
 		is("u", usage.UserLimits{}) // nobody pays from a deleted organization
 

@@ -123,8 +123,10 @@ func firstDay(ctx context.Context, q db.Querier, def time.Time) (time.Time, erro
 const (
 	userCycle = `SELECT COALESCE(SUM(acu_micros), 0) FROM usage_daily
 		WHERE scope = 'user' AND scope_id = $1 AND org_id = '' AND day >= $2 AND day < $3 AND product <> 'review'`
-	groupCycle = `SELECT COALESCE(SUM(c.acu_micros), 0) FROM org_group_members m JOIN usage_cycles c ON c.org_id = m.org_id
-		WHERE m.group_name = $1 AND c.cycle = $2`
+	// An organization that hasn't reported since an upgrade, or since the day offset changed, has no sum of the cycle: its days are read.
+	groupCycle = `SELECT COALESCE(SUM(COALESCE(c.acu_micros, (SELECT SUM(d.acu_micros) FROM usage_daily d
+			WHERE d.scope = 'organization' AND d.scope_id = m.org_id AND d.org_id = m.org_id AND d.day >= $1 AND d.day < $2))), 0)
+		FROM org_group_members m LEFT JOIN usage_cycles c ON c.org_id = m.org_id AND c.cycle = $1 WHERE m.group_name = $3`
 	enterpriseCycle = `SELECT COALESCE(SUM(acu_micros), 0) FROM usage_enterprise WHERE day >= $1 AND day < $2`
 )
 
