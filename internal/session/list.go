@@ -86,7 +86,7 @@ func (v *Service) List(ctx context.Context, who access.Subject, f Filter, r page
 func (v *Service) page(ctx context.Context, f Filter, r page.Request) ([]*Session, error) {
 	read := func(f Filter, r page.Request) ([]*Session, error) {
 		query, args := f.query(r)
-		return db.All(ctx, v.DB.Reader(), newScan(), query, args...)
+		return db.All(ctx, v.DB.Reader(), scan, query, args...)
 	}
 	since := f.UpdatedAfter
 	if since.IsZero() || f.OrgID == "" || f.leader() != leadNone || r.Skip > 0 {

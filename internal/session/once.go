@@ -51,7 +51,7 @@ func requestHash(p CreateParams) ([]byte, error) {
 
 // earlier finds the live session that the request got before.
 func (v *Service) earlier(ctx context.Context, who access.Subject, p CreateParams) (*Session, error) {
-	return db.One(ctx, v.DB.Reader(), newScan(), `SELECT `+aliased+` FROM session_requests r JOIN sessions s ON s.session_id = r.session_id
+	return db.One(ctx, v.DB.Reader(), scan, `SELECT `+aliased+` FROM session_requests r JOIN sessions s ON s.session_id = r.session_id
 		WHERE r.org_id = $1 AND r.principal_id = $2 AND r.hash = $3 AND s.ended_at IS NULL`, p.OrgID, who.ID, p.once)
 }
 

@@ -18,14 +18,13 @@ const columns = `session_id, org_id, title, status, status_detail, status_reason
 	metered_at, interval_start, idle_since, turn_command, last_seq, last_command, acked_command, num_user_messages,
 	num_devin_messages, ended_at, outpost_id, size, counted`
 
-// scan reads one session.
+// scan reads one session. Rows share places to be read into, which saves an allocation for each column.
 func scan(r db.Scanner) (*Session, error) {
 	s := scans.Get().(func(db.Scanner) (*Session, error))
 	defer scans.Put(s)
 	return s(r)
 }
 
-// scans are for queries of one row.
 var scans = sync.Pool{New: func() any { return newScan() }}
 
 // scanned is what a row is read into. Its columns are those of the constant above, in their order.
@@ -38,7 +37,7 @@ type scanned struct {
 	limit, metered, start, idle, turn, ended                                                    sql.NullInt64
 }
 
-// newScan gives a scan for the rows of one query: they share one place to be read into, which saves an allocation for each column.
+// newScan gives a scan that reads into a place of its own.
 func newScan() func(r db.Scanner) (*Session, error) {
 	v := &scanned{}
 	into := []any{

@@ -135,18 +135,14 @@ func (w *Where) In(column string, values []string) {
 
 // Number replaces each `?` by the next $N and keeps the arguments.
 func (w *Where) Number(text string, args ...any) string {
-	var b strings.Builder
-	n := 0
-	for _, part := range strings.SplitAfter(text, "?") {
-		if strings.HasSuffix(part, "?") {
-			w.args = append(w.args, args[n])
-			n++
-			b.WriteString(part[:len(part)-1] + "$" + strconv.Itoa(len(w.args)))
-			continue
-		}
-		b.WriteString(part)
+	out := make([]byte, 0, len(text)+2*len(args))
+	for _, arg := range args {
+		before, after, _ := strings.Cut(text, "?")
+		w.args = append(w.args, arg)
+		out = strconv.AppendInt(append(append(out, before...), '$'), int64(len(w.args)), 10)
+		text = after
 	}
-	return b.String()
+	return string(append(out, text...))
 }
 
 // Limit gives " LIMIT $n", with an OFFSET where rows are to be skipped.
