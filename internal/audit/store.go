@@ -2,8 +2,6 @@ package audit
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 
 	"gantry/internal/platform/db"
 )
@@ -44,13 +42,6 @@ func listQuery(p ListParams) (string, []any) {
 
 func scanLog(s db.Scanner) (Log, error) {
 	var l Log
-	var at int64
-	var orgID, userID, email, serviceID, serviceName, requestID sql.NullString
-	var data string
-	err := s.Scan(&l.ID, &at, &l.Action, &orgID, &userID, &email, &serviceID, &serviceName, &requestID, &data)
-	l.CreatedAt = db.Time(at)
-	l.OrgID, l.UserID, l.UserEmail = orgID.String, userID.String, email.String
-	l.ServiceUserID, l.ServiceUserName, l.RequestID = serviceID.String, serviceName.String, requestID.String
-	l.Data = json.RawMessage(data)
-	return l, err
+	return l, s.Scan(&l.ID, db.OrZero(&l.CreatedAt), &l.Action, db.OrEmpty(&l.OrgID), db.OrEmpty(&l.UserID), db.OrEmpty(&l.UserEmail),
+		db.OrEmpty(&l.ServiceUserID), db.OrEmpty(&l.ServiceUserName), db.OrEmpty(&l.RequestID), (*[]byte)(&l.Data))
 }

@@ -5,7 +5,6 @@
 package fleet
 
 import (
-	"database/sql"
 	"time"
 
 	"gantry/internal/platform/db"
@@ -63,15 +62,9 @@ const rowColumns = `session_id, org_id, outpost_id, kind, phase, session_status,
 
 func scanRow(s db.Scanner) (Row, error) {
 	var r Row
-	var platform, acceptor, last sql.NullString
-	var deadline, lease sql.NullInt64
-	var enqueued, created, updated int64
-	err := s.Scan(&r.SessionID, &r.OrgID, &r.OutpostID, &r.Kind, &r.Phase, &r.SessionStatus, &platform, &acceptor, &last, &r.Fence,
-		&deadline, &lease, &r.LastBatch, &r.SecretsGiven, &enqueued, &created, &updated)
-	r.Platform, r.AcceptorID, r.LastAcceptor = platform.String, acceptor.String, last.String
-	r.ClaimDeadline, r.LeaseUntil = db.NullTime(deadline), db.NullTime(lease)
-	r.EnqueuedAt, r.CreatedAt, r.UpdatedAt = db.Time(enqueued), db.Time(created), db.Time(updated)
-	return r, err
+	return r, s.Scan(&r.SessionID, &r.OrgID, &r.OutpostID, &r.Kind, &r.Phase, &r.SessionStatus, db.OrEmpty(&r.Platform), db.OrEmpty(&r.AcceptorID),
+		db.OrEmpty(&r.LastAcceptor), &r.Fence, db.OrZero(&r.ClaimDeadline), db.OrZero(&r.LeaseUntil), &r.LastBatch, &r.SecretsGiven,
+		db.OrZero(&r.EnqueuedAt), db.OrZero(&r.CreatedAt), db.OrZero(&r.UpdatedAt))
 }
 
 // Times of worker.md.

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -35,11 +34,7 @@ const outpostColumns = `o.outpost_id, o.name, o.platform, o.description, o.creat
 
 func scanOutpost(r db.Scanner) (Outpost, error) {
 	var o Outpost
-	var platform, description sql.NullString
-	var at int64
-	err := r.Scan(&o.ID, &o.Name, &platform, &description, &at, &o.QueueDepth, &o.ActiveClaims)
-	o.Platform, o.Description, o.CreatedAt = platform.String, description.String, db.Time(at)
-	return o, err
+	return o, r.Scan(&o.ID, &o.Name, db.OrEmpty(&o.Platform), db.OrEmpty(&o.Description), db.OrZero(&o.CreatedAt), &o.QueueDepth, &o.ActiveClaims)
 }
 
 // EnsureDefault makes the outpost that always exists.

@@ -2,7 +2,6 @@ package forge
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"strings"
 
@@ -15,14 +14,9 @@ const connectionColumns = `git_connection_id, name, provider_type, host, base_ur
 
 func scanConnection(s db.Scanner) (Connection, error) {
 	var c Connection
-	var builtIn, made, changed, refused int64
-	var listed, until, quiet sql.NullInt64
-	var failed sql.NullString
-	err := s.Scan(&c.ID, &c.Name, &c.Provider, &c.Host, &c.URL, &c.Username, &c.KnownHosts, &c.sealed, &builtIn, &made, &changed,
-		&listed, &until, &failed, &refused, &quiet)
-	c.BuiltIn, c.HasToken, c.CreatedAt, c.UpdatedAt = builtIn == 1, len(c.sealed) > 0, db.Time(made), db.Time(changed)
-	c.ListedAt, c.listingUntil, c.ListError = db.NullTime(listed), db.NullTime(until), failed.String
-	c.refused, c.quietUntil = refused == 1, db.NullTime(quiet)
+	err := s.Scan(&c.ID, &c.Name, &c.Provider, &c.Host, &c.URL, &c.Username, &c.KnownHosts, &c.sealed, &c.BuiltIn, db.OrZero(&c.CreatedAt),
+		db.OrZero(&c.UpdatedAt), db.OrZero(&c.ListedAt), db.OrZero(&c.listingUntil), db.OrEmpty(&c.ListError), &c.refused, db.OrZero(&c.quietUntil))
+	c.HasToken = len(c.sealed) > 0
 	return c, err
 }
 
@@ -86,12 +80,9 @@ const repositoryColumns = `git_connection_id, path, url, provider_repository_id,
 
 func scan(s db.Scanner) (Repository, error) {
 	var r Repository
-	var description, language sql.NullString
-	var updated sql.NullInt64
-	var at int64
-	err := s.Scan(&r.ConnectionID, &r.Path, &r.URL, &r.ProviderID, &description, &language, &updated, &at)
-	r.Name, r.Description, r.Language = r.Path, description.String, language.String
-	r.UpdatedAt, r.CreatedAt = db.NullTime(updated), db.Time(at)
+	err := s.Scan(&r.ConnectionID, &r.Path, &r.URL, &r.ProviderID, db.OrEmpty(&r.Description), db.OrEmpty(&r.Language), db.OrZero(&r.UpdatedAt),
+		db.OrZero(&r.CreatedAt))
+	r.Name = r.Path
 	return r, err
 }
 

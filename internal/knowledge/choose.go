@@ -2,7 +2,6 @@ package knowledge
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"strings"
 
@@ -47,9 +46,8 @@ const givenColumns = `n.note_id, n.org_id, n.name, n.trigger_text, n.pinned_repo
 func scanGiven(r db.Scanner) (Given, error) {
 	var g Given
 	var org string
-	var pin, macro sql.NullString
-	err := r.Scan(&g.ID, &org, &g.Name, &g.trigger, &pin, &macro, &g.Size, &g.Hash, &g.created)
-	g.AccessType, g.pin, g.macro = accessType(org), pin.String, macro.String
+	err := r.Scan(&g.ID, &org, &g.Name, &g.trigger, db.OrEmpty(&g.pin), db.OrEmpty(&g.macro), &g.Size, &g.Hash, &g.created)
+	g.AccessType = accessType(org)
 	return g, err
 }
 

@@ -1,8 +1,8 @@
 package knowledge
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
 	"strings"
 
 	"gantry/internal/platform/db"
@@ -20,14 +20,9 @@ const alive = `NOT EXISTS (SELECT 1 FROM organizations o WHERE o.org_id = n.org_
 
 func scan(r db.Scanner) (Note, error) {
 	var n Note
-	var folder, path, repo, macro sql.NullString
-	var created, updated int64
-	err := r.Scan(&n.ID, &n.OrgID, &created, &updated, &folder, &path, &n.Enabled, &repo, &macro, &n.Name, &n.Trigger, &n.Body)
-	n.CreatedAt, n.UpdatedAt = db.Time(created), db.Time(updated)
-	n.FolderID, n.PinnedRepo, n.Macro, n.FolderPath = folder.String, repo.String, macro.String, rootPath
-	if path.Valid {
-		n.FolderPath = path.String
-	}
+	err := r.Scan(&n.ID, &n.OrgID, db.OrZero(&n.CreatedAt), db.OrZero(&n.UpdatedAt), db.OrEmpty(&n.FolderID), db.OrEmpty(&n.FolderPath), &n.Enabled,
+		db.OrEmpty(&n.PinnedRepo), db.OrEmpty(&n.Macro), &n.Name, &n.Trigger, &n.Body)
+	n.FolderPath = cmp.Or(n.FolderPath, rootPath)
 	return n, err
 }
 

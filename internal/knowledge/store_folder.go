@@ -2,7 +2,6 @@ package knowledge
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 
 	"gantry/internal/platform/db"
@@ -10,11 +9,7 @@ import (
 
 func scanFolder(r db.Scanner) (Folder, error) {
 	var f Folder
-	var parent sql.NullString
-	var created, updated int64
-	err := r.Scan(&f.ID, &f.OrgID, &parent, &f.Name, &f.Path, &f.Enabled, &f.Live, &created, &updated)
-	f.ParentID, f.CreatedAt, f.UpdatedAt = parent.String, db.Time(created), db.Time(updated)
-	return f, err
+	return f, r.Scan(&f.ID, &f.OrgID, db.OrEmpty(&f.ParentID), &f.Name, &f.Path, &f.Enabled, &f.Live, db.OrZero(&f.CreatedAt), db.OrZero(&f.UpdatedAt))
 }
 
 func readFolders(ctx context.Context, q db.Querier, orgID string) ([]Folder, error) {

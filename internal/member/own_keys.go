@@ -2,7 +2,6 @@ package member
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 
 	"gantry/internal/access"
@@ -71,8 +70,9 @@ const ownKeysQuery = `SELECT ` + keyColumns + `, org_id FROM api_keys WHERE prin
 
 func listOwnKeys(ctx context.Context, q db.Querier, userID string) ([]OwnKey, error) {
 	return db.All(ctx, q, func(s db.Scanner) (OwnKey, error) {
-		var org sql.NullString
-		k, err := scanKey(beside{s, []any{&org}})
-		return OwnKey{APIKey: k, OrgID: org.String}, err
+		var k OwnKey
+		var err error
+		k.APIKey, err = scanKey(beside{s, []any{db.OrEmpty(&k.OrgID)}})
+		return k, err
 	}, ownKeysQuery, userID)
 }

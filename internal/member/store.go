@@ -2,7 +2,6 @@ package member
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -116,12 +115,7 @@ const serviceUserColumns = `service_user_id, name, org_id, created_at, expires_a
 
 func scanServiceUser(s db.Scanner) (ServiceUser, error) {
 	var u ServiceUser
-	var orgID sql.NullString
-	var created int64
-	var expires, deleted sql.NullInt64
-	err := s.Scan(&u.ID, &u.Name, &orgID, &created, &expires, &deleted)
-	u.OrgID, u.CreatedAt, u.ExpiresAt, u.DeletedAt = orgID.String, db.Time(created), db.NullTime(expires), db.NullTime(deleted)
-	return u, err
+	return u, s.Scan(&u.ID, &u.Name, db.OrEmpty(&u.OrgID), db.OrZero(&u.CreatedAt), db.OrZero(&u.ExpiresAt), db.OrZero(&u.DeletedAt))
 }
 
 func insertServiceUser(ctx context.Context, tx *db.Tx, u ServiceUser) error {

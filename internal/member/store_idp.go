@@ -12,10 +12,7 @@ const groupColumns = `i.idp_group_name, i.created_at`
 
 func scanGroup(s db.Scanner) (Group, error) {
 	var g Group
-	var created int64
-	err := s.Scan(&g.Name, &created)
-	g.CreatedAt = db.Time(created)
-	return g, err
+	return g, s.Scan(&g.Name, db.OrZero(&g.CreatedAt))
 }
 
 // insertGroup reports whether the name is new.

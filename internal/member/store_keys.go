@@ -15,11 +15,8 @@ const keyColumns = `api_key_id, name, principal_id, created_at, expires_at, revo
 
 func scanKey(s db.Scanner) (APIKey, error) {
 	var k APIKey
-	var created int64
-	var expires, revoked, used sql.NullInt64
-	err := s.Scan(&k.ID, &k.Name, &k.PrincipalID, &created, &expires, &revoked, &used, &k.Form)
-	k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsedAt = db.Time(created), db.NullTime(expires), db.NullTime(revoked), db.NullTime(used)
-	return k, err
+	return k, s.Scan(&k.ID, &k.Name, &k.PrincipalID, db.OrZero(&k.CreatedAt), db.OrZero(&k.ExpiresAt), db.OrZero(&k.RevokedAt),
+		db.OrZero(&k.LastUsedAt), &k.Form)
 }
 
 func insertKey(ctx context.Context, tx *db.Tx, k NewKey) error {
@@ -52,12 +49,10 @@ func scanWorkerKey(s db.Scanner) (WorkerKey, error) {
 	var k WorkerKey
 	var outposts string
 	var orgs, ranges sql.NullString
-	var created int64
-	var expires, revoked, used sql.NullInt64
-	if err := s.Scan(&k.ID, &k.Name, &outposts, &orgs, &ranges, &created, &expires, &revoked, &used); err != nil {
+	if err := s.Scan(&k.ID, &k.Name, &outposts, &orgs, &ranges, db.OrZero(&k.CreatedAt), db.OrZero(&k.ExpiresAt), db.OrZero(&k.RevokedAt),
+		db.OrZero(&k.LastUsedAt)); err != nil {
 		return k, err
 	}
-	k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsedAt = db.Time(created), db.NullTime(expires), db.NullTime(revoked), db.NullTime(used)
 	if err := json.Unmarshal([]byte(outposts), &k.Outposts); err != nil {
 		return k, err
 	}

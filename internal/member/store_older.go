@@ -2,7 +2,6 @@ package member
 
 import (
 	"context"
-	"database/sql"
 
 	"gantry/internal/access"
 	"gantry/internal/platform/db"
@@ -16,11 +15,7 @@ func markOlder(ctx context.Context, tx *db.Tx, keyID string, form access.KeyForm
 
 func scanOlder(s db.Scanner) (OlderKey, error) {
 	var k OlderKey
-	var created int64
-	var used sql.NullInt64
-	err := s.Scan(&k.ID, &k.OrgID, &k.OrgName, &k.UserID, &k.Email, &created, &used)
-	k.CreatedAt, k.LastUsedAt = db.Time(created), db.NullTime(used)
-	return k, err
+	return k, s.Scan(&k.ID, &k.OrgID, &k.OrgName, &k.UserID, &k.Email, db.OrZero(&k.CreatedAt), db.OrZero(&k.LastUsedAt))
 }
 
 // listOlder reads the live keys: not revoked, of an organization and, if they are a person's, of a person who are there. The total is

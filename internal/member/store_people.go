@@ -14,10 +14,7 @@ const personColumns = `u.user_id, u.email, u.name, u.created_at`
 
 func scanPerson(s db.Scanner) (Person, error) {
 	var p Person
-	var created int64
-	err := s.Scan(&p.ID, &p.Email, &p.Name, &created)
-	p.CreatedAt = db.Time(created)
-	return p, err
+	return p, s.Scan(&p.ID, &p.Email, &p.Name, db.OrZero(&p.CreatedAt))
 }
 
 // insertPerson reports whether the address was free.

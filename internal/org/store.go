@@ -13,10 +13,8 @@ const columns = `org_id, name, max_session_acu_limit, max_cycle_acu_limit, creat
 func scan(s db.Scanner) (Org, error) {
 	var o Org
 	var session, cycle sql.NullInt64
-	var created, updated int64
-	err := s.Scan(&o.ID, &o.Name, &session, &cycle, &created, &updated)
+	err := s.Scan(&o.ID, &o.Name, &session, &cycle, db.OrZero(&o.CreatedAt), db.OrZero(&o.UpdatedAt))
 	o.Limits = limits(session, cycle)
-	o.CreatedAt, o.UpdatedAt = db.Time(created), db.Time(updated)
 	return o, err
 }
 

@@ -28,9 +28,9 @@ const givenColumns = `playbook_id, org_id, title, macro, structured_output_schem
 func scanGiven(r db.Scanner) (Given, error) {
 	var g Given
 	var org string
-	var macro, schema sql.NullString
-	err := r.Scan(&g.ID, &org, &g.Title, &macro, &schema, &g.Size, &g.Hash)
-	g.AccessType, g.Macro, g.Schema = accessType(org), macro.String, raw(schema)
+	var schema sql.NullString
+	err := r.Scan(&g.ID, &org, &g.Title, db.OrEmpty(&g.Macro), &schema, &g.Size, &g.Hash)
+	g.AccessType, g.Schema = accessType(org), raw(schema)
 	return g, err
 }
 

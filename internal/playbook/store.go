@@ -13,10 +13,10 @@ const columns = `playbook_id, org_id, created_at, updated_at, created_by, update
 
 func scan(r db.Scanner) (Playbook, error) {
 	var p Playbook
-	var macro, schema sql.NullString
-	var created, updated int64
-	err := r.Scan(&p.ID, &p.OrgID, &created, &updated, &p.CreatedBy, &p.UpdatedBy, &macro, &p.Title, &schema, &p.Body)
-	p.CreatedAt, p.UpdatedAt, p.Macro, p.Schema = db.Time(created), db.Time(updated), macro.String, raw(schema)
+	var schema sql.NullString
+	err := r.Scan(&p.ID, &p.OrgID, db.OrZero(&p.CreatedAt), db.OrZero(&p.UpdatedAt), &p.CreatedBy, &p.UpdatedBy, db.OrEmpty(&p.Macro), &p.Title,
+		&schema, &p.Body)
+	p.Schema = raw(schema)
 	return p, err
 }
 

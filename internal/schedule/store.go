@@ -16,24 +16,15 @@ const columns = `schedule_id, org_id, name, prompt, playbook_id, schedule_type, 
 
 func scan(r db.Scanner) (Schedule, error) {
 	var s Schedule
-	var playbook, frequency, platform, tags, target, channel, team, runAs, created, edited, session, message sql.NullString
-	var scheduled, next, executed, failed, mailed sql.NullInt64
-	var createdAt, updatedAt int64
-	err := r.Scan(&s.ID, &s.OrgID, &s.Name, &s.Prompt, &playbook, &s.Type, &frequency, &s.IntervalCount, &scheduled, &s.Enabled, &s.Agent,
-		&platform, &tags, &s.BypassApproval, &target, &s.NotifyOn, &channel, &team, &runAs, &created,
-		&edited, &createdAt, &updatedAt, &s.version, &next, &executed, &session, &s.ConsecutiveFailures,
-		&failed, &message, &mailed)
-	if err != nil {
-		return s, err
-	}
-	s.PlaybookID, s.Frequency, s.Platform, s.TargetID = playbook.String, frequency.String, platform.String, target.String
-	s.SlackChannelID, s.SlackTeamID, s.RunAsUserID = channel.String, team.String, runAs.String
-	s.CreatedBy, s.LastEditedBy, s.LastSessionID, s.LastErrorMessage = created.String, edited.String, session.String, message.String
-	s.ScheduledAt, s.NextRunAt, s.LastExecutedAt = db.NullTime(scheduled), db.NullTime(next), db.NullTime(executed)
-	s.LastErrorAt, s.failureMailedAt = db.NullTime(failed), db.NullTime(mailed)
-	s.CreatedAt, s.UpdatedAt = db.Time(createdAt), db.Time(updatedAt)
-	if tags.Valid {
-		err = json.Unmarshal([]byte(tags.String), &s.Tags)
+	var tags string
+	err := r.Scan(&s.ID, &s.OrgID, &s.Name, &s.Prompt, db.OrEmpty(&s.PlaybookID), &s.Type, db.OrEmpty(&s.Frequency), &s.IntervalCount,
+		db.OrZero(&s.ScheduledAt), &s.Enabled, &s.Agent, db.OrEmpty(&s.Platform), db.OrEmpty(&tags), &s.BypassApproval, db.OrEmpty(&s.TargetID),
+		&s.NotifyOn, db.OrEmpty(&s.SlackChannelID), db.OrEmpty(&s.SlackTeamID), db.OrEmpty(&s.RunAsUserID), db.OrEmpty(&s.CreatedBy),
+		db.OrEmpty(&s.LastEditedBy), db.OrZero(&s.CreatedAt), db.OrZero(&s.UpdatedAt), &s.version, db.OrZero(&s.NextRunAt),
+		db.OrZero(&s.LastExecutedAt), db.OrEmpty(&s.LastSessionID), &s.ConsecutiveFailures, db.OrZero(&s.LastErrorAt),
+		db.OrEmpty(&s.LastErrorMessage), db.OrZero(&s.failureMailedAt))
+	if err == nil && tags != "" {
+		err = json.Unmarshal([]byte(tags), &s.Tags)
 	}
 	return s, err
 }

@@ -2,7 +2,6 @@ package secrets
 
 import (
 	"context"
-	"database/sql"
 
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/page"
@@ -12,11 +11,7 @@ const columns = `secret_id, org_id, name, secret_type, note, is_sensitive, creat
 
 func scan(r db.Scanner) (Secret, error) {
 	var x Secret
-	var note sql.NullString
-	var created int64
-	err := r.Scan(&x.ID, &x.OrgID, &x.Key, &x.Type, &note, &x.Sensitive, &x.CreatedBy, &created)
-	x.Note, x.CreatedAt = note.String, db.Time(created)
-	return x, err
+	return x, r.Scan(&x.ID, &x.OrgID, &x.Key, &x.Type, db.OrEmpty(&x.Note), &x.Sensitive, &x.CreatedBy, db.OrZero(&x.CreatedAt))
 }
 
 func insert(ctx context.Context, tx *db.Tx, x Secret, sealed []byte) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -47,11 +46,8 @@ const attachmentColumns = `attachment_id, org_id, session_id, name, content_type
 
 func scanAttachment(r db.Scanner) (Attachment, error) {
 	var a Attachment
-	var session, contentType sql.NullString
-	var at int64
-	err := r.Scan(&a.ID, &a.OrgID, &session, &a.Name, &contentType, &a.Size, &a.blob, &a.Source, &at)
+	err := r.Scan(&a.ID, &a.OrgID, db.OrEmpty(&a.SessionID), &a.Name, db.OrEmpty(&a.ContentType), &a.Size, &a.blob, &a.Source, db.OrZero(&a.CreatedAt))
 	a.ID = path.Base(a.blob) // of a file that several sessions have, each has a row
-	a.SessionID, a.ContentType, a.CreatedAt = session.String, contentType.String, db.Time(at)
 	return a, err
 }
 

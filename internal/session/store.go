@@ -30,23 +30,22 @@ var scans = sync.Pool{New: func() any { return newScan() }}
 // scanned is what a row is read into. Its columns are those of the constant above, in their order.
 type scanned struct {
 	Session
-	title, detail, reason, user, service, playbook, childPlaybook, parent, schedule, automation sql.NullString
-	category, subcategory, mode, platform, output, schema                                       sql.NullString
-	children, tags, repos, links, prs                                                           string
-	created, updated                                                                            int64
-	limit, metered, start, idle, turn, ended                                                    sql.NullInt64
+	children, tags, repos, links, prs string
+	limit, turn                       sql.NullInt64
 }
 
 // newScan gives a scan that reads into a place of its own.
 func newScan() func(r db.Scanner) (*Session, error) {
 	v := &scanned{}
 	into := []any{
-		&v.ID, &v.OrgID, &v.title, &v.State.Status, &v.detail, &v.reason, &v.created, &v.updated, &v.user, &v.service,
-		&v.playbook, &v.childPlaybook, &v.parent, &v.children, &v.schedule, &v.automation, &v.Origin, &v.category, &v.subcategory,
-		&v.mode, &v.platform, &v.Agent, &v.tags, &v.repos, &v.links, &v.prs, &v.Archived, &v.Resumable, &v.BypassApproval,
-		&v.output, &v.schema, &v.OutputRequired, &v.limit, &v.ACUMicros, &v.RunACUMicros,
-		&v.metered, &v.start, &v.idle, &v.turn, &v.LastSeq, &v.LastCommand, &v.AckedCommand, &v.UserMessages,
-		&v.DevinMessages, &v.ended, &v.OutpostID, &v.Size, &v.isCounted,
+		&v.ID, &v.OrgID, db.OrEmpty(&v.Title), &v.State.Status, db.OrEmpty((*string)(&v.State.Detail)), db.OrEmpty(&v.Reason),
+		db.OrZero(&v.CreatedAt), db.OrZero(&v.UpdatedAt), db.OrEmpty(&v.UserID), db.OrEmpty(&v.ServiceUserID),
+		db.OrEmpty(&v.PlaybookID), db.OrEmpty(&v.ChildPlaybookID), db.OrEmpty(&v.ParentID), &v.children, db.OrEmpty(&v.ScheduleID),
+		db.OrEmpty(&v.AutomationID), &v.Origin, db.OrEmpty(&v.Category), db.OrEmpty(&v.Subcategory),
+		db.OrEmpty(&v.Mode), db.OrEmpty(&v.Platform), &v.Agent, &v.tags, &v.repos, &v.links, &v.prs, &v.Archived, &v.Resumable, &v.BypassApproval,
+		(*[]byte)(&v.Output), (*[]byte)(&v.OutputSchema), &v.OutputRequired, &v.limit, &v.ACUMicros, &v.RunACUMicros,
+		db.OrZero(&v.MeteredAt), db.OrZero(&v.IntervalStart), db.OrZero(&v.IdleSince), &v.turn, &v.LastSeq, &v.LastCommand, &v.AckedCommand,
+		&v.UserMessages, &v.DevinMessages, db.OrZero(&v.EndedAt), &v.OutpostID, &v.Size, &v.isCounted,
 	}
 	return func(r db.Scanner) (*Session, error) {
 		if err := r.Scan(into...); err != nil {
@@ -59,26 +58,11 @@ func newScan() func(r db.Scanner) (*Session, error) {
 // session copies the row out.
 func (v *scanned) session() (*Session, error) {
 	s := v.Session
-	s.Title, s.State.Detail, s.Reason = v.title.String, Detail(v.detail.String), v.reason.String
-	s.CreatedAt, s.UpdatedAt = db.Time(v.created), db.Time(v.updated)
-	s.UserID, s.ServiceUserID, s.PlaybookID, s.ChildPlaybookID = v.user.String, v.service.String, v.playbook.String, v.childPlaybook.String
-	s.ParentID, s.ScheduleID, s.AutomationID = v.parent.String, v.schedule.String, v.automation.String
-	s.Category, s.Subcategory, s.Mode, s.Platform = v.category.String, v.subcategory.String, v.mode.String, v.platform.String
-	s.Output, s.OutputSchema = raw(v.output), raw(v.schema)
 	s.MaxACU, s.TurnCommand = v.limit.Int64, v.turn.Int64
-	s.MeteredAt, s.IntervalStart, s.IdleSince = db.NullTime(v.metered), db.NullTime(v.start), db.NullTime(v.idle)
-	s.EndedAt = db.NullTime(v.ended)
 	err := errors.Join(list(v.children, &s.ChildIDs), list(v.tags, &s.Tags), list(v.repos, &s.Repos), list(v.links, &s.Links),
 		list(v.prs, &s.PullRequests))
 	s.counted = s.measure()
 	return &s, err
-}
-
-func raw(s sql.NullString) json.RawMessage {
-	if !s.Valid {
-		return nil
-	}
-	return json.RawMessage(s.String)
 }
 
 // list decodes a JSON column; the empty list, by far the most common, costs nothing.

@@ -9,17 +9,33 @@ import (
 	"gantry/internal/platform/page"
 )
 
-// Day is one billing day: its start, and what was used in it by product, in millionths of an ACU.
+// Day is one billing day: its start, and what was used in it by each product.
 type Day struct {
 	Start    time.Time
-	Products map[string]int64
+	Products []Used
+}
+
+// Used is what was used of a product, in millionths of an ACU.
+type Used struct {
+	Product string
+	Micros  int64
+}
+
+// Of is what one product used.
+func (d Day) Of(product string) int64 {
+	for _, u := range d.Products {
+		if u.Product == product {
+			return u.Micros
+		}
+	}
+	return 0
 }
 
 // Total is what all products used.
 func (d Day) Total() int64 {
 	var n int64
-	for _, micros := range d.Products {
-		n += micros
+	for _, u := range d.Products {
+		n += u.Micros
 	}
 	return n
 }

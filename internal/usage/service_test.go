@@ -18,7 +18,7 @@ import (
 )
 
 func day(text string, micros int64) usage.Day {
-	return usage.Day{Start: at(text), Products: map[string]int64{usage.ProductDevin: micros}}
+	return usage.Day{Start: at(text), Products: []usage.Used{{Product: usage.ProductDevin, Micros: micros}}}
 }
 
 func TestConsumptionByEveryBreakdown(t *testing.T) {

@@ -53,24 +53,24 @@ func readDaily(ctx context.Context, q db.Querier, p DailyParams) ([]Day, error) 
 
 // product is one day's use of one product.
 type product struct {
-	day    int64
-	name   string
-	micros int64
+	day int64
+	Used
 }
 
 func scanProduct(s db.Scanner) (product, error) {
 	var p product
-	return p, s.Scan(&p.day, &p.name, &p.micros)
+	return p, s.Scan(&p.day, &p.Product, &p.Micros)
 }
 
 func days(rows []product, err error) ([]Day, error) {
-	out := []Day{}
-	for _, r := range rows {
-		start := db.Time(r.day)
-		if n := len(out); n == 0 || !out[n-1].Start.Equal(start) {
-			out = append(out, Day{Start: start, Products: map[string]int64{}})
+	out, used := make([]Day, 0, len(rows)), make([]Used, len(rows))
+	for i, r := range rows {
+		used[i] = r.Used
+		if i == 0 || r.day != rows[i-1].day {
+			out = append(out, Day{Start: db.Time(r.day), Products: used[i:i]})
 		}
-		out[len(out)-1].Products[r.name] += r.micros
+		d := &out[len(out)-1]
+		d.Products = d.Products[:len(d.Products)+1]
 	}
 	return out, err
 }

@@ -60,8 +60,8 @@ func consumptionOf(days []usage.Day) ConsumptionResponse {
 	for i, d := range days {
 		total += d.Total()
 		out.ConsumptionByDate[i] = ConsumptionByDate{Date: d.Start.Unix(), ACUs: acus(d.Total()), ACUsByProduct: ACUsByProduct{
-			Devin: acus(d.Products[usage.ProductDevin]), Cascade: acus(d.Products[usage.ProductCascade]),
-			Terminal: acus(d.Products[usage.ProductTerminal]), Review: acus(d.Products[usage.ProductReview]),
+			Devin: acus(d.Of(usage.ProductDevin)), Cascade: acus(d.Of(usage.ProductCascade)),
+			Terminal: acus(d.Of(usage.ProductTerminal)), Review: acus(d.Of(usage.ProductReview)),
 		}}
 	}
 	out.TotalACUs = acus(total)
