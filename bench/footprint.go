@@ -108,7 +108,7 @@ func startFigure(ctx context.Context, b *bench, _ string) ([]row, error) {
 	}
 	return []row{{
 		what: "start to ready on existing data", ratios: ratios(x, y), target: 3, atMost: true, ours: each(x, millis), bare: each(y, millis),
-		note: "baseline: bare Go + SQLite server, 35 ms when the target was set",
+		note: "baseline: bare Go + SQLite server; the target was set at 3 times 35 ms",
 	}}, nil
 }
 
@@ -185,7 +185,7 @@ func idleFigure(ctx context.Context, b *bench, _ string) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	note := "baseline: bare Go + SQLite server, 17 MB when the target was set"
+	note := "baseline: bare Go + SQLite server; the target was set at 3 times 17 MB"
 	return []row{
 		{what: "idle memory of the server, PSS", ratios: ratios(x, y), target: 3, atMost: true, ours: each(x, mib), bare: each(y, mib), note: note},
 		{what: "idle memory with its embedded worker's process, PSS", ratios: ratios(with, y), target: 3, atMost: true, ours: each(with, mib), bare: each(y, mib), note: note},

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"gantry/bench/data"
 	"gantry/internal/platform/config"
@@ -31,6 +32,8 @@ const (
 
 	// listPart is how much shorter than another figure's the load of one list is: there are hundreds of them.
 	listPart = 30
+	// again is how much longer one that missed a target is measured once more: what counts then is this, which less disturbs.
+	again = 5
 )
 
 // loadedPlace is a place with bench data.
@@ -310,7 +313,10 @@ func (b *bench) listsOn(ctx context.Context, large, small *loadedPlace) ([]listL
 		if !ok { // a deep page of a list that is short there
 			s = there[strings.TrimSuffix(a.Name, " (deep)")]
 		}
-		l, err := b.listCase(ctx, large, small, a, i, s)
+		l, err := b.listCase(ctx, large, small, a, i, s, b.took/listPart)
+		if err == nil && len(l.missed()) > 0 {
+			l, err = b.listCase(ctx, large, small, a, i, s, b.took/listPart*again)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", a.Name, err)
 		}
@@ -340,7 +346,7 @@ func (p *loadedPlace) replay(ctx context.Context, asked []asked) error {
 }
 
 // listCase measures one case: the large place, its bare statements, the small place, and again.
-func (b *bench) listCase(ctx context.Context, large, small *loadedPlace, a asked, n int, there asked) (listLine, error) {
+func (b *bench) listCase(ctx context.Context, large, small *loadedPlace, a asked, n int, there asked, took time.Duration) (listLine, error) {
 	l := listLine{name: a.Name, engine: large.engine, statements: len(a.Statements)}
 	bare := "/replay/" + strconv.Itoa(n)
 	if err := large.alike(ctx, a.Path, bare); err != nil {
@@ -358,24 +364,24 @@ func (b *bench) listCase(ctx context.Context, large, small *loadedPlace, a asked
 	if n := there.items(); n > 0 && n < a.items() { // as many items as there
 		sides = append(sides, load{Addr: large.oursAt, Requests: []string{request("GET", first(a.Path, n), large.key, "")}})
 	}
-	took := make([][]float64, len(sides))
+	millis := make([][]float64, len(sides))
 	for pair := range b.pairs + 1 {
 		for i, side := range sides {
-			side.Conns, side.Time = 1, b.took/listPart
+			side.Conns, side.Time = 1, took
 			got, err := b.drive(ctx, side)
 			if err != nil {
 				return l, err
 			}
 			if pair > 0 { // the first one warms up
-				took[i] = append(took[i], got.P10)
+				millis[i] = append(millis[i], got.P10)
 			}
 		}
 	}
-	own := took[0]
-	if len(took) > 3 {
-		own = took[3]
+	own := millis[0]
+	if len(millis) > 3 {
+		own = millis[3]
 	}
-	l.overBare, l.overOwn, l.millis = ratios(took[0], took[1]), ratios(own, took[2]), median(took[0])
+	l.overBare, l.overOwn, l.millis = ratios(millis[0], millis[1]), ratios(own, millis[2]), median(millis[0])
 	return l, nil
 }
 
@@ -418,9 +424,10 @@ func (l listLine) missed() []string {
 // listTable is the table as the page shows it: a line for each case, the engines beside one another.
 func (b *bench) listTable(lines []listLine) string {
 	var t strings.Builder
-	fmt.Fprintf(&t, "Measured at scale %g with %d interleaved rounds, %s for each load of one connection, load when it ended: %s. A cell is the median of the "+
-		"ratios and the smallest and largest of them; times are those of the tenth fastest of a hundred answers. A page is held against one of as "+
-		"many items at a hundredth of the size.\n\n", b.scale, b.pairs, b.took/listPart, loadAverage())
+	fmt.Fprintf(&t, "Measured at scale %g with %d interleaved rounds, %s for each load of one connection and, where a target was missed, once more with "+
+		"%d times as long, which then counts; load when it ended: %s. A cell is the median of the ratios and the smallest and largest of them; "+
+		"times are those of the tenth fastest of a hundred answers. A page is held against one of as many items at a hundredth of the size.\n\n",
+		b.scale, b.pairs, b.took/listPart, again, loadAverage())
 	t.WriteString("| asked |")
 	for _, e := range engines {
 		fmt.Fprintf(&t, " %s / bare | %s / a hundredth | %s |", e, e, e)

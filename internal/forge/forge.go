@@ -75,8 +75,10 @@ func (r Repository) ShownHost() string {
 
 // Host gives the host of a repository that isn't a file, without a port.
 func (r Repository) Host() string {
-	if m := scpForm().FindStringSubmatch(r.URL); m != nil && !strings.Contains(r.URL, "://") {
-		return strings.ToLower(m[2])
+	if !strings.Contains(r.URL, "://") {
+		if m := scpForm().FindStringSubmatch(r.URL); m != nil {
+			return strings.ToLower(m[2])
+		}
 	}
 	u, err := url.Parse(r.URL)
 	if err != nil {
