@@ -1,11 +1,14 @@
 package metric
 
 import (
+	"context"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"gantry/internal/platform/clock"
 	"gantry/internal/platform/db"
 	"gantry/internal/platform/db/dbtest"
 )
@@ -52,6 +55,35 @@ func TestMetricsReadTheirDaysByTheKey(t *testing.T) {
 			}
 		}
 	})
+}
+
+// PostgreSQL, told nothing of what is dear, finds the enterprise's own days among those of very many groups: ” is common in each of the
+// four columns, and it takes columns for independent.
+func TestTheEnterprisesDaysAreFoundAmongVeryManyGroups(t *testing.T) {
+	t.Parallel()
+	d := dbtest.Open(t, db.Postgres, clock.Clock{})
+	require.NoError(t, d.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+		for _, fill := range []string{
+			`INSERT INTO metric_days (org_id, user_id, service_user_id, playbook_id, day, shard, sessions)
+				SELECT CASE WHEN i & 1 = 0 THEN '' ELSE 'org-' || i % 100 END, CASE WHEN i & 2 = 0 THEN '' ELSE 'user-' || i END,
+					CASE WHEN i & 4 = 0 THEN '' ELSE 'robot-' || i END, CASE WHEN i & 8 = 0 THEN '' ELSE 'playbook-' || i END, i, 0, 1
+				FROM generate_series(1, 60000) i WHERE i & 15 <> 0`,
+			`INSERT INTO metric_days (org_id, user_id, service_user_id, playbook_id, day, shard, sessions)
+				SELECT '', '', '', '', i, 0, 1 FROM generate_series(1, 300) i`,
+			`ANALYZE metric_days`,
+		} {
+			if _, err := db.Exec(ctx, tx, fill); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	query, args := Filter{}.sums([]string{"sessions"})
+	lines, err := db.All(t.Context(), d.Reader(), db.Text, "EXPLAIN "+query, args...)
+	require.NoError(t, err)
+	plan := strings.Join(lines, "\n")
+	require.Contains(t, plan, "metric_days_enterprise", plan)
+	require.NotContains(t, plan, "Seq Scan", plan)
 }
 
 func TestOnlySoManyAnswersAreKept(t *testing.T) {

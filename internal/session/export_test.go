@@ -23,5 +23,8 @@ func ListQuery(f Filter) string {
 	return query
 }
 
+// FirstQuery gives the statement of a list's first page.
+func FirstQuery(f Filter) (string, []any) { return f.query(page.Request{First: 100}) }
+
 // DueQuery is the statement that looks for pull requests to be asked about.
 const DueQuery = dueQuery

@@ -28,8 +28,6 @@ func TestHotQueriesReadAnIndex(t *testing.T) {
 			{"lapsed", "queue_leases", `SELECT session_id FROM queue WHERE phase = 'claimed' AND lease_until < 5 ORDER BY lease_until LIMIT 100`},
 			{"held", "queue_claimed", `SELECT session_id FROM queue WHERE outpost_id = 'default' AND phase = 'claimed' AND acceptor_id = 'w'`},
 			{"active claims", "queue_claimed", `SELECT COUNT(*) FROM queue WHERE outpost_id = 'default' AND phase = 'claimed'`},
-			{"disowned", "queue_claim_key", `SELECT session_id FROM queue WHERE phase = 'claimed' AND claim_key IS NOT NULL AND NOT EXISTS (
-				SELECT 1 FROM worker_keys k WHERE k.worker_key_id = queue.claim_key AND k.revoked_at IS NULL) LIMIT 100`},
 			{"token", "queue_token", `SELECT session_id FROM queue WHERE token_hash = '\x00'`},
 			{"oldest", "queue_oldest", `SELECT COALESCE(MIN(enqueued_at), 0) FROM queue WHERE phase = 'pending'`},
 			{"watch", "queue_watch", `SELECT session_id FROM queue WHERE outpost_id = 'default' AND (updated_at, session_id) >= (5, 'x')
@@ -68,6 +66,26 @@ func TestHotQueriesReadAnIndex(t *testing.T) {
 		} {
 			h.reads(t, q.name, q.index, session.ListQuery(q.f))
 		}
+	})
+}
+
+// PostgreSQL, told nothing of what is dear, reads a schedule's newest sessions and not all of them: it takes columns for independent, and
+// those of one schedule are nearly all of one organization.
+func TestAFirstPageOfASchedulesSessionsSortsNothing(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, h *house) {
+		if h.db.Engine() != db.Postgres {
+			return
+		}
+		h.fill(t)
+		h.exec(t, `UPDATE sessions SET schedule_id = 'daily', org_id = 'org-1' WHERE created_at % 20 = 0`)
+		h.exec(t, `ANALYZE sessions`)
+		query, args := session.FirstQuery(session.Filter{OrgID: "org-1", ScheduleID: "daily"})
+		lines, err := db.All(t.Context(), h.db.Reader(), db.Text, "EXPLAIN "+query, args...)
+		require.NoError(t, err)
+		plan := strings.Join(lines, "\n")
+		require.Contains(t, plan, "using sessions_schedule", plan)
+		require.NotContains(t, plan, "Sort", plan)
 	})
 }
 
