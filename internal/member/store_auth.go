@@ -45,15 +45,16 @@ func updateUsed(ctx context.Context, tx *db.Tx, u keyUse, at int64) error {
 
 // credential is one row of readCredential: the key and its principal, repeated for each role.
 type credential struct {
-	keyID, keyName, principal    string
-	keyForm                      access.KeyForm
-	keyOrg                       sql.NullString
-	keyExpires, keyRevoked, used sql.NullInt64
-	suName, suOrg                sql.NullString
-	suExpires, suDeleted         sql.NullInt64
-	personName, personEmail      sql.NullString
-	personDeleted                sql.NullInt64
-	roleOrg, permissions         sql.NullString
+	keyID, keyName, principal string
+	keyForm                   access.KeyForm
+	keyOrg                    sql.NullString
+	keyExpires, suExpires     time.Time
+	keyRevoked, used          sql.NullInt64
+	suName, suOrg             sql.NullString
+	suDeleted                 sql.NullInt64
+	personName, personEmail   sql.NullString
+	personDeleted             sql.NullInt64
+	roleOrg, permissions      sql.NullString
 }
 
 // credentialQuery reads a key with its principal, a row for each direct role and for each that comes through a group.
@@ -80,8 +81,8 @@ const credentialQuery = `SELECT k.api_key_id, k.name, k.principal_id, k.expires_
 func readCredential(ctx context.Context, q db.Querier, hash []byte) (access.Subject, int64, error) {
 	rows, err := db.All(ctx, q, func(s db.Scanner) (credential, error) {
 		var c credential
-		return c, s.Scan(&c.keyID, &c.keyName, &c.principal, &c.keyExpires, &c.keyRevoked, &c.used, &c.suName, &c.suOrg,
-			&c.suExpires, &c.suDeleted, &c.personName, &c.personEmail, &c.personDeleted, &c.roleOrg, &c.permissions,
+		return c, s.Scan(&c.keyID, &c.keyName, &c.principal, db.OrZero(&c.keyExpires), &c.keyRevoked, &c.used, &c.suName, &c.suOrg,
+			db.OrZero(&c.suExpires), &c.suDeleted, &c.personName, &c.personEmail, &c.personDeleted, &c.roleOrg, &c.permissions,
 			&c.keyForm, &c.keyOrg)
 	}, credentialQuery, hash)
 	if err != nil {
@@ -93,7 +94,7 @@ func readCredential(ctx context.Context, q db.Querier, hash []byte) (access.Subj
 	c := rows[0]
 	sub := access.Subject{
 		ID: c.principal, KeyID: c.keyID, KeyName: c.keyName, KeyForm: c.keyForm, KeyOrg: c.keyOrg.String,
-		Expires: earlier(db.NullTime(c.keyExpires), db.NullTime(c.suExpires)),
+		Expires: earlier(c.keyExpires, c.suExpires),
 	}
 	if c.suName.Valid {
 		sub.Kind, sub.Name, sub.OrgID = access.ServiceUser, c.suName.String, c.suOrg.String

@@ -32,13 +32,10 @@ func scanPull(r db.Scanner) (pull, error) {
 	var p pull
 	var pushed string
 	var branch sql.NullString
-	var counted, since int64
-	var next sql.NullInt64
-	if err := r.Scan(&p.sessionID, &p.url, &pushed, &branch, &counted, &since, &next); err != nil {
+	if err := r.Scan(&p.sessionID, &p.url, &pushed, &branch, &p.counted, db.OrZero(&p.since), db.OrZero(&p.next)); err != nil {
 		return p, err
 	}
-	p.branch, p.asked, p.counted = branch.String, branch.Valid, counted == 1
-	p.since, p.next = db.Time(since), db.NullTime(next)
+	p.branch, p.asked = branch.String, branch.Valid
 	return p, list(pushed, &p.pushed)
 }
 

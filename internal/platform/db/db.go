@@ -87,8 +87,8 @@ func Open(ctx context.Context, rawURL string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.writer.PingContext(ctx); err != nil {
-		return nil, errors.Join(Edge(err), d.Close())
+	if err := d.Ping(ctx); err != nil {
+		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }

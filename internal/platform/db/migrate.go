@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
-	"golang.org/x/sync/errgroup"
 )
 
 //go:embed migrations/*.sql
@@ -26,13 +24,7 @@ func (d *DB) Migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var reader errgroup.Group
-	if d.engine == SQLite {
-		// Every connection of SQLite's reads the whole schema before its first answer. The first reader's does meanwhile.
-		reader.Go(func() error { return d.Ping(ctx) })
-	}
-	_, err = p.Up(ctx)
-	if err = errors.Join(err, reader.Wait()); err != nil {
+	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil

@@ -94,14 +94,6 @@ func NullMillis(t time.Time) sql.NullInt64 {
 // Time gives the time of Unix milliseconds in UTC.
 func Time(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-// NullTime gives the time of a nullable column, the zero time for NULL.
-func NullTime(ms sql.NullInt64) time.Time {
-	if !ms.Valid {
-		return time.Time{}
-	}
-	return Time(ms.Int64)
-}
-
 // Bool gives the integer that both engines keep for a boolean.
 func Bool(b bool) int64 {
 	if b {
