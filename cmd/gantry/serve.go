@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gantry/internal/kit"
-	"gantry/internal/platform/clock"
 	"gantry/internal/platform/config"
 	"gantry/internal/server"
 )
@@ -26,7 +25,6 @@ type serveCmd struct {
 
 // Run is the life of a server: hold the data directory, listen, open, announce, serve, drain.
 func (s *serveCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
-	settle := collectLater()
 	cfg := &s.Serve
 	if err := cfg.Finish(src); err != nil {
 		return err
@@ -61,26 +59,9 @@ func (s *serveCmd) Run(ctx context.Context, io *stdio, src config.Sources) error
 	if err := announce(io, log, cfg, l.public.Addr(), srv.First()); err != nil {
 		return err
 	}
-	go settle(ctx)
+	// What only the start needed goes back to the machine; nobody waits for it.
+	go debug.FreeOSMemory()
 	return serveUntil(ctx, cfg, log, srv, l)
-}
-
-// collectLater keeps the collector from looking at what the start of a server or a worker makes, most of which stays. settle waits until
-// the start is over and the first requests are served, has the collector do as before, and gives back to the machine what only the start
-// needed.
-func collectLater() (settle func(context.Context)) {
-	const (
-		percent = 400 // the first collection comes at 16 MiB then, not at 4
-		first   = 500 * time.Millisecond
-	)
-	before := debug.SetGCPercent(percent)
-	return func(ctx context.Context) {
-		stays := clock.Sleep(ctx, first)
-		debug.SetGCPercent(before)
-		if stays {
-			debug.FreeOSMemory()
-		}
-	}
 }
 
 // listeners are the two doors: the network's and the embedded worker's.

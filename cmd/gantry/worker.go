@@ -94,7 +94,6 @@ func runWorker(ctx context.Context, o worker.Options, patience time.Duration) er
 		return fmt.Errorf("the worker's directory %s: %w", o.DataDir, err)
 	}
 	defer func() { _ = lock.Close() }() // the lock ends with it
-	go collectLater()(ctx)
 	return worker.Run(ctx, o)
 }
 

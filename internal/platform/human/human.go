@@ -1,4 +1,5 @@
-// Package human writes quantities as people read them, on the command line and in the console alike.
+// Package human is for what people read and write, on the command line, in the console and in requests alike: quantities, and names that
+// are nearly right.
 package human
 
 import (
