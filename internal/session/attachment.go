@@ -211,20 +211,10 @@ func (v *Service) collectOne(ctx context.Context, orgID, address string) (Attach
 	if err != nil {
 		return Attachment{}, fault.New(fault.Invalid, "not an address")
 	}
-	if attachmentID, ok := ownAttachment(u); ok && u.Host == v.PublicURL.Host {
+	if attachmentID, ok := v.ownAttachment(u); ok {
 		return v.findAttachment(ctx, orgID, attachmentID)
 	}
 	return v.fetch(ctx, orgID, u)
-}
-
-// IsAttachment reports whether an address is of the form that this server gives to files.
-func (v *Service) IsAttachment(address string) bool {
-	u, err := url.Parse(address)
-	if err != nil || u.Host != v.PublicURL.Host {
-		return false
-	}
-	_, ok := ownAttachment(u)
-	return ok
 }
 
 // fetch takes a file from elsewhere in, through the guarded client. What went wrong there is told, for the caller named the address.
@@ -264,9 +254,9 @@ func (b remoteBody) Read(p []byte) (int, error) {
 }
 
 // ownAttachment takes the id out of …/attachments/<uuid>/<name>.
-func ownAttachment(u *url.URL) (string, bool) {
+func (v *Service) ownAttachment(u *url.URL) (string, bool) {
 	parts := strings.Split(strings.Trim(u.Path, "/"), "/")
-	if len(parts) < 3 || parts[len(parts)-3] != "attachments" {
+	if u.Host != v.PublicURL.Host || len(parts) < 3 || parts[len(parts)-3] != "attachments" {
 		return "", false
 	}
 	return parts[len(parts)-2], true
@@ -295,11 +285,15 @@ func attachTx(ctx context.Context, tx *db.Tx, sessionID string, files []wire.Att
 // attachmentLine is how a text refers to a file, on a line of its own (contract/behaviour.md §3.12).
 var attachmentLine = pattern.Of(`(?m)^[ \t]*ATTACHMENT:[ \t]*"([^"\r\n]+)"[ \t]*\r?$`)
 
-// Attached adds to a request's addresses those in the attachment lines of its text that are our own files'. The text keeps its lines, and
+// attached adds to a request's addresses those in the attachment lines of its text that are our own files'. The text keeps its lines, and
 // what an agent is to make of any other address is the agent's business.
-func (v *Service) Attached(urls []string, text string) []string {
+func (v *Service) attached(urls []string, text string) []string {
 	for _, m := range attachmentLine().FindAllStringSubmatch(text, -1) {
-		if v.IsAttachment(m[1]) && !slices.Contains(urls, m[1]) {
+		u, err := url.Parse(m[1])
+		if err != nil || slices.Contains(urls, m[1]) {
+			continue
+		}
+		if _, ok := v.ownAttachment(u); ok {
 			urls = append(urls, m[1])
 		}
 	}

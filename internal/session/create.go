@@ -108,7 +108,7 @@ func (v *Service) Draft(ctx context.Context, who access.Subject, p CreateParams)
 	if p.reading, err = v.readFirst(ctx, &p, s); err != nil {
 		return nil, err
 	}
-	files, err := v.collect(ctx, p.OrgID, "attachment_urls", p.AttachmentURLs)
+	files, err := v.collect(ctx, p.OrgID, "attachment_urls", v.attached(p.AttachmentURLs, p.Prompt))
 	if err != nil {
 		return nil, err
 	}

@@ -26,5 +26,8 @@ func ListQuery(f Filter) string {
 // FirstQuery gives the statement of a list's first page.
 func FirstQuery(f Filter) (string, []any) { return f.query(page.Request{First: 100}) }
 
+// Attached gives the addresses of a request and of its text's attachment lines.
+func (v *Service) Attached(urls []string, text string) []string { return v.attached(urls, text) }
+
 // DueQuery is the statement that looks for pull requests to be asked about.
 const DueQuery = dueQuery

@@ -81,7 +81,7 @@ func (v *Service) Letter(ctx context.Context, who access.Subject, p MessageParam
 	if msg.reading, err = v.readMore(ctx, seen, p.Message); err != nil {
 		return nil, err
 	}
-	if msg.Attachments, err = v.collect(ctx, seen.OrgID, "attachment_urls", p.AttachmentURLs); err != nil {
+	if msg.Attachments, err = v.collect(ctx, seen.OrgID, "attachment_urls", v.attached(p.AttachmentURLs, p.Message)); err != nil {
 		return nil, err
 	}
 	return &Letter{sessionID: seen.ID, who: who, msg: msg}, nil

@@ -176,7 +176,7 @@ func (d sessionDoor) create(ctx context.Context, who access.Subject, in *struct{
 	p := session.CreateParams{
 		OrgID: kit.Org(ctx), Prompt: b.Prompt, Title: b.Title.Value, Tags: b.Tags, PlaybookID: b.PlaybookID.Value,
 		KnowledgeIDs: b.KnowledgeIDs, SecretIDs: b.SecretIDs, MaxACU: b.MaxACULimit.Ptr(), OutputSchema: b.StructuredOutputSchema.RawMessage,
-		SnapshotID: b.SnapshotID.Value, Unlisted: b.Unlisted.Or(false), AttachmentURLs: d.Sessions.Attached(nil, b.Prompt),
+		SnapshotID: b.SnapshotID.Value, Unlisted: b.Unlisted.Or(false),
 	}
 	for _, s := range b.SessionSecrets {
 		p.Secrets = append(p.Secrets, session.SecretParam{Key: s.Key, Value: secret.New(s.Value), Sensitive: s.Sensitive.Or(true)})
@@ -345,9 +345,7 @@ func (d sessionDoor) message(ctx context.Context, who access.Subject, in *messag
 	if err != nil {
 		return nil, err
 	}
-	_, err = d.Sessions.SendMessage(ctx, who, session.MessageParams{
-		OrgID: orgID, SessionID: before.ID, Message: in.Body.Message, AttachmentURLs: d.Sessions.Attached(nil, in.Body.Message),
-	})
+	_, err = d.Sessions.SendMessage(ctx, who, session.MessageParams{OrgID: orgID, SessionID: before.ID, Message: in.Body.Message})
 	if err != nil {
 		return nil, older.Names{"attachment_urls": "message", "attachment_urls.*": "message"}.Fault(err)
 	}

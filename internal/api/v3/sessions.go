@@ -228,7 +228,6 @@ func (d sessionDoor) registerCreate(a *kit.API) {
 			return nil, err
 		}
 		p.OrgID, p.ParentID = kit.Org(ctx), in.DevinID
-		p.AttachmentURLs = d.s.Attached(p.AttachmentURLs, p.Prompt)
 		if strings.HasPrefix(kit.Request(ctx).UserAgent(), commandLine) {
 			p.Origin = "cli"
 		}

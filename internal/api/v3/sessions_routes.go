@@ -133,8 +133,8 @@ func (d sessionDoor) registerWrites(a *kit.API, f sessionRoutes) {
 	},
 	) (*sessionOutput, error) {
 		return d.answer(d.s.SendMessage(ctx, s, session.MessageParams{
-			OrgID: kit.Org(ctx), SessionID: in.id(), Message: in.Body.Message,
-			AttachmentURLs: d.s.Attached(in.Body.AttachmentURLs, in.Body.Message), AsUserID: in.Body.MessageAsUserID.Value,
+			OrgID: kit.Org(ctx), SessionID: in.id(), Message: in.Body.Message, AttachmentURLs: in.Body.AttachmentURLs,
+			AsUserID: in.Body.MessageAsUserID.Value,
 		}))
 	})
 	for _, m := range []struct {
