@@ -356,25 +356,25 @@ func (b *bench) listCase(ctx context.Context, large, small *loadedPlace, a asked
 	if l.rows, err = rowsOf(ctx, large.bareAt, bare); err != nil {
 		return l, err
 	}
-	sides := []load{
-		{Addr: large.oursAt, Requests: []string{request("GET", a.Path, large.key, "")}},
-		{Addr: large.bareAt, Requests: []string{request("GET", bare, "", "")}},
-		{Addr: small.oursAt, Requests: []string{request("GET", there.Path, small.key, "")}},
+	sides := []side{
+		{large.oursAt, request("GET", a.Path, large.key, "")},
+		{large.bareAt, request("GET", bare, "", "")},
+		{small.oursAt, request("GET", there.Path, small.key, "")},
 	}
 	if n := there.items(); n > 0 && n < a.items() { // as many items as there
-		sides = append(sides, load{Addr: large.oursAt, Requests: []string{request("GET", first(a.Path, n), large.key, "")}})
+		sides = append(sides, side{large.oursAt, request("GET", first(a.Path, n), large.key, "")})
 	}
 	millis := make([][]float64, len(sides))
-	for pair := range b.pairs + 1 {
-		for i, side := range sides {
-			side.Conns, side.Time = 1, took
-			got, err := b.drive(ctx, side)
-			if err != nil {
-				return l, err
-			}
-			if pair > 0 { // the first one warms up
-				millis[i] = append(millis[i], got.P10)
-			}
+	for round := range b.pairs + 1 {
+		got, err := b.inTurns(ctx, turns{Sides: sides, Time: took})
+		if err != nil {
+			return l, err
+		}
+		if round == 0 {
+			continue // it warms up
+		}
+		for i, ms := range got {
+			millis[i] = append(millis[i], ms)
 		}
 	}
 	own := millis[0]

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,9 +31,6 @@ type load struct {
 type loaded struct {
 	Done    int64
 	Elapsed time.Duration
-	P10     float64 // milliseconds; what else the machine does disturbs it least
-	P50     float64
-	P99     float64
 	Error   string
 }
 
@@ -70,58 +66,73 @@ func (l load) run(ctx context.Context) loaded {
 		defer cancel()
 	}
 	var wg sync.WaitGroup
-	var sent atomic.Int64
-	took := make([][]float64, l.Conns)
+	var sent, done atomic.Int64
 	errs := make([]error, l.Conns)
 	begun := c.Now()
 	for i := range l.Conns {
-		wg.Go(func() { took[i], errs[i] = l.connection(ctx, i, &sent) })
+		wg.Go(func() { errs[i] = l.connection(ctx, i, &sent, &done) })
 	}
 	wg.Wait()
-	out := loaded{Elapsed: c.Since(begun)}
-	all := slices.Concat(took...)
-	slices.Sort(all)
-	out.Done, out.P10, out.P50, out.P99 = int64(len(all)), quantile(all, 0.1), quantile(all, 0.5), quantile(all, 0.99)
+	out := loaded{Done: done.Load(), Elapsed: c.Since(begun)}
 	if err := errors.Join(errs...); err != nil {
 		out.Error = err.Error()
-	}
-	if out.Done == 0 {
-		out.P10, out.P50, out.P99 = 0, 0, 0 // JSON has no NaN
 	}
 	return out
 }
 
-// connection sends on one connection until ctx ends, which is looked at between requests only.
-func (l load) connection(ctx context.Context, n int, sent *atomic.Int64) ([]float64, error) {
-	conn, err := (&net.Dialer{}).DialContext(context.WithoutCancel(ctx), "tcp", l.Addr)
+// conn is one connection, kept alive.
+type conn struct {
+	tcp   net.Conn
+	r     *bufio.Reader
+	clock clock.Clock
+}
+
+func dial(ctx context.Context, addr string) (*conn, error) {
+	tcp, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = conn.Close() }() // nothing is in flight
-	var c clock.Clock
-	r := bufio.NewReaderSize(conn, 64<<10)
-	var took []float64
-	for i := n; ctx.Err() == nil && (l.Count == 0 || sent.Add(1) <= l.Count); i++ {
-		begun := c.Now()
-		if _, err := io.WriteString(conn, l.Requests[i%len(l.Requests)]); err != nil {
-			return took, err
-		}
-		res, err := http.ReadResponse(r, nil)
-		if err != nil {
-			return took, err
-		}
-		if res.StatusCode != http.StatusOK {
-			text, _ := io.ReadAll(io.LimitReader(res.Body, 500)) // it only explains
-			_ = res.Body.Close()
-			return took, fmt.Errorf("status %d: %s", res.StatusCode, text)
-		}
-		_, err = io.Copy(io.Discard, res.Body)
-		if err := errors.Join(err, res.Body.Close()); err != nil {
-			return took, err
-		}
-		took = append(took, float64(c.Since(begun).Microseconds())/1000)
+	return &conn{tcp: tcp, r: bufio.NewReaderSize(tcp, 64<<10)}, nil
+}
+
+func (c *conn) close() { _ = c.tcp.Close() } // nothing is in flight
+
+// ask sends a request, reads its answer to the end, and gives the milliseconds that took. Another status than 200 is an error.
+func (c *conn) ask(request string) (float64, error) {
+	begun := c.clock.Now()
+	if _, err := io.WriteString(c.tcp, request); err != nil {
+		return 0, err
 	}
-	return took, nil
+	res, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		return 0, err
+	}
+	if res.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 500)) // it only explains
+		_ = res.Body.Close()
+		return 0, fmt.Errorf("status %d: %s", res.StatusCode, text)
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	if err := errors.Join(err, res.Body.Close()); err != nil {
+		return 0, err
+	}
+	return float64(c.clock.Since(begun).Nanoseconds()) / 1e6, nil
+}
+
+// connection sends on one connection until ctx ends, which is looked at between requests only.
+func (l load) connection(ctx context.Context, n int, sent, done *atomic.Int64) error {
+	c, err := dial(context.WithoutCancel(ctx), l.Addr)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for i := n; ctx.Err() == nil && (l.Count == 0 || sent.Add(1) <= l.Count); i++ {
+		if _, err := c.ask(l.Requests[i%len(l.Requests)]); err != nil {
+			return err
+		}
+		done.Add(1)
+	}
+	return nil
 }
 
 // readers opens many event streams and holds them.

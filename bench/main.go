@@ -67,7 +67,7 @@ type bench struct {
 
 // inner are the parts that run as processes of their own.
 var inner = map[string]func(ctx context.Context) error{
-	"bare": bareMain, "load": loadMain, "readers": readersMain, "chain": chainMain, "updates": updatesMain,
+	"bare": bareMain, "load": loadMain, "turns": turnsMain, "readers": readersMain, "chain": chainMain, "updates": updatesMain,
 }
 
 func main() {

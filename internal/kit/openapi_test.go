@@ -21,6 +21,11 @@ func TestTheDocumentSaysWhatTheWireDoes(t *testing.T) {
 	type inner struct {
 		Name string `json:"name" minLength:"1"`
 	}
+	type nullable struct {
+		_ struct{} `nullable:"true"`
+
+		Name string `json:"name"`
+	}
 	type input struct {
 		Body struct {
 			Inner kit.Optional[inner]    `json:"inner,omitempty"`
@@ -29,10 +34,9 @@ func TestTheDocumentSaysWhatTheWireDoes(t *testing.T) {
 		}
 	}
 	type answer struct {
-		Text  *string          `json:"text"`
-		Inner kit.Null[inner]  `json:"inner"`
-		Many  []inner          `json:"many"`
-		Left  kit.Null[string] `json:"left"`
+		Text  *string   `json:"text"`
+		Inner *nullable `json:"inner"`
+		Many  []inner   `json:"many"`
 	}
 	type output struct{ Body answer }
 	h := newHouse(t)
@@ -40,14 +44,14 @@ func TestTheDocumentSaysWhatTheWireDoes(t *testing.T) {
 		func(_ context.Context, _ access.Subject, in *input) (*output, error) {
 			out := &output{Body: answer{Many: kit.List[inner](nil)}}
 			if in.Body.Inner.Has() {
-				out.Body.Inner = kit.NotNull(in.Body.Inner.Value)
+				out.Body.Inner = &nullable{Name: in.Body.Inner.Value.Name}
 			}
 			return out, nil
 		})
 	a := h.do(t, "PUT", "/v3/doc", "a", `{"inner":null,"list":null,"mode":null}`)
 	require.Equal(t, 200, a.Status, a.Body)
-	require.JSONEq(t, `{"text":null,"inner":null,"many":[],"left":null}`, a.Body)
-	require.JSONEq(t, `{"text":null,"inner":{"name":"n"},"many":[],"left":null}`, h.do(t, "PUT", "/v3/doc", "a", `{"inner":{"name":"n"}}`).Body)
+	require.JSONEq(t, `{"text":null,"inner":null,"many":[]}`, a.Body)
+	require.JSONEq(t, `{"text":null,"inner":{"name":"n"},"many":[]}`, h.do(t, "PUT", "/v3/doc", "a", `{"inner":{"name":"n"}}`).Body)
 	a = h.do(t, "PUT", "/v3/doc", "a", `{"inner":{"name":""}}`)
 	require.Contains(t, a.Body, `["body","inner","name"]`)
 
@@ -74,7 +78,8 @@ func TestTheDocumentSaysWhatTheWireDoes(t *testing.T) {
 	require.Empty(t, cmp.Diff([]any{"array", "null"}, props["list"].(map[string]any)["type"]))
 	require.Empty(t, cmp.Diff([]any{"a", "b", nil}, props["mode"].(map[string]any)["enum"]))
 	out := schemas["Answer"].(map[string]any)
-	require.ElementsMatch(t, []any{"text", "inner", "many", "left"}, out["required"])
+	require.ElementsMatch(t, []any{"text", "inner", "many"}, out["required"])
+	require.Empty(t, cmp.Diff([]any{"object", "null"}, schemas["Nullable"].(map[string]any)["type"]))
 	require.Equal(t, "array", out["properties"].(map[string]any)["many"].(map[string]any)["type"], "lists are never null")
 
 	create := at("paths", "/v3/organizations/{org_id}/sessions", "post").(map[string]any)

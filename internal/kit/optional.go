@@ -66,35 +66,8 @@ func (o *Optional[T]) Receiver() reflect.Value { return reflect.ValueOf(o).Elem(
 // OnParamSet notes that a query parameter was there.
 func (o *Optional[T]) OnParamSet(isSet bool, _ any) { o.Set = isSet }
 
-// Null is an output member that is always there and may be null. For a plain value on a long list a pointer does the same and encodes faster.
-type Null[T any] struct {
-	Valid bool
-	Value T
-}
-
-// NotNull gives a Null that holds v.
-func NotNull[T any](v T) Null[T] { return Null[T]{Valid: true, Value: v} }
-
-// MarshalJSON writes the value or null.
-func (n Null[T]) MarshalJSON() ([]byte, error) {
-	if !n.Valid {
-		return []byte("null"), nil
-	}
-	return json.Marshal(n.Value)
-}
-
-// UnmarshalJSON reads what MarshalJSON writes.
-func (n *Null[T]) UnmarshalJSON(b []byte) error {
-	if bytes.Equal(b, []byte("null")) {
-		*n = Null[T]{}
-		return nil
-	}
-	n.Valid = true
-	return json.Unmarshal(b, &n.Value)
-}
-
-// Schema is T's, or null.
-func (n Null[T]) Schema(r huma.Registry) *huma.Schema { return nullable(r, reflect.TypeFor[T]()) }
+// An output member that is always there and may be null is a pointer: to a plain value, or to a struct whose first field is
+// _ struct{} `nullable:"true"`, which is how huma's schemas learn of it.
 
 // NullText gives nil for "", the output form of a text that may be null.
 func NullText(s string) *string {

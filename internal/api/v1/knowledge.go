@@ -32,6 +32,8 @@ func (b KnowledgeParams) params(ctx context.Context, noteID string) knowledge.No
 
 // KnowledgeCreatedBy is who made a note.
 type KnowledgeCreatedBy struct {
+	_ struct{} `nullable:"true"`
+
 	FullName string  `json:"full_name"`
 	ID       *string `json:"id"`
 	ImageURL *string `json:"image_url"`
@@ -39,15 +41,15 @@ type KnowledgeCreatedBy struct {
 
 // KnowledgeEntry is a note. Who made it is in the audit log only.
 type KnowledgeEntry struct {
-	ID                 string                       `json:"id"`
-	Name               string                       `json:"name"`
-	Body               string                       `json:"body"`
-	TriggerDescription string                       `json:"trigger_description"`
-	CreatedAt          string                       `json:"created_at"`
-	CreatedBy          kit.Null[KnowledgeCreatedBy] `json:"created_by" doc:"Always null: the audit log says who made a note."`
-	Macro              *string                      `json:"macro"`
-	ParentFolderID     *string                      `json:"parent_folder_id"`
-	PinnedRepo         *string                      `json:"pinned_repo"`
+	ID                 string              `json:"id"`
+	Name               string              `json:"name"`
+	Body               string              `json:"body"`
+	TriggerDescription string              `json:"trigger_description"`
+	CreatedAt          string              `json:"created_at"`
+	CreatedBy          *KnowledgeCreatedBy `json:"created_by" doc:"Always null: the audit log says who made a note."`
+	Macro              *string             `json:"macro"`
+	ParentFolderID     *string             `json:"parent_folder_id"`
+	PinnedRepo         *string             `json:"pinned_repo"`
 }
 
 func entryOf(n knowledge.Note) KnowledgeEntry {

@@ -51,23 +51,25 @@ type CreateSessionResponse struct {
 
 // PullRequestInfo is a pull request.
 type PullRequestInfo struct {
+	_ struct{} `nullable:"true"`
+
 	URL string `json:"url"`
 }
 
 // SessionSummary is a session in a list. Times are ISO 8601.
 type SessionSummary struct {
-	SessionID           string                    `json:"session_id"`
-	Status              string                    `json:"status"`
-	StatusEnum          *string                   `json:"status_enum" enum:"working,blocked,expired,finished,suspend_requested,suspend_requested_frontend,resume_requested,resume_requested_frontend,resumed"`
-	Title               *string                   `json:"title"`
-	CreatedAt           string                    `json:"created_at"`
-	UpdatedAt           string                    `json:"updated_at"`
-	PlaybookID          *string                   `json:"playbook_id"`
-	SnapshotID          *string                   `json:"snapshot_id"`
-	PullRequest         kit.Null[PullRequestInfo] `json:"pull_request"`
-	RequestingUserEmail *string                   `json:"requesting_user_email"`
-	StructuredOutput    kit.Object                `json:"structured_output"`
-	Tags                []string                  `json:"tags" nullable:"true"`
+	SessionID           string           `json:"session_id"`
+	Status              string           `json:"status"`
+	StatusEnum          *string          `json:"status_enum" enum:"working,blocked,expired,finished,suspend_requested,suspend_requested_frontend,resume_requested,resume_requested_frontend,resumed"`
+	Title               *string          `json:"title"`
+	CreatedAt           string           `json:"created_at"`
+	UpdatedAt           string           `json:"updated_at"`
+	PlaybookID          *string          `json:"playbook_id"`
+	SnapshotID          *string          `json:"snapshot_id"`
+	PullRequest         *PullRequestInfo `json:"pull_request"`
+	RequestingUserEmail *string          `json:"requesting_user_email"`
+	StructuredOutput    kit.Object       `json:"structured_output"`
+	Tags                []string         `json:"tags" nullable:"true"`
 }
 
 // SessionDetail is a session with its conversation.
@@ -244,7 +246,7 @@ func summaryOf(s *session.Session, people map[string]string) SessionSummary {
 		RequestingUserEmail: kit.NullText(people[s.UserID]), StructuredOutput: kit.Object{RawMessage: s.Output}, Tags: kit.List(s.Tags),
 	}
 	if n := len(s.PullRequests); n > 0 {
-		out.PullRequest = kit.NotNull(PullRequestInfo{URL: s.PullRequests[n-1].URL})
+		out.PullRequest = &PullRequestInfo{URL: s.PullRequests[n-1].URL}
 	}
 	return out
 }

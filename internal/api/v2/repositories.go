@@ -20,6 +20,8 @@ type BulkIndexRequest struct {
 
 // IndexJob is a run of the index.
 type IndexJob struct {
+	_ struct{} `nullable:"true"`
+
 	JobID     string `json:"job_id"`
 	CreatedAt string `json:"created_at"`
 	Commit    string `json:"commit"`
@@ -29,11 +31,11 @@ type IndexJob struct {
 // RepositoryIndexStatus is how far a repository is indexed. Gantry keeps which repositories are to be indexed and has no index yet, so
 // its jobs are null.
 type RepositoryIndexStatus struct {
-	Name                          string             `json:"name"`
-	IndexingEnabled               bool               `json:"indexing_enabled"`
-	LatestIndex                   kit.Null[IndexJob] `json:"latest_index"`
-	LatestCompletedSearchIndexJob kit.Null[IndexJob] `json:"latest_completed_search_index_job"`
-	LatestCompletedWikiIndexJob   kit.Null[IndexJob] `json:"latest_completed_wiki_index_job"`
+	Name                          string    `json:"name"`
+	IndexingEnabled               bool      `json:"indexing_enabled"`
+	LatestIndex                   *IndexJob `json:"latest_index"`
+	LatestCompletedSearchIndexJob *IndexJob `json:"latest_completed_search_index_job"`
+	LatestCompletedWikiIndexJob   *IndexJob `json:"latest_completed_wiki_index_job"`
 }
 
 type indexStatusOutput struct{ Body []RepositoryIndexStatus }

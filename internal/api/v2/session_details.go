@@ -17,22 +17,26 @@ func init() { registrations = append(registrations, registerSessionDetails) }
 // SessionDetailResponse is a session with its analysis, null until one was made. ID and Insight are the examples' names.
 type SessionDetailResponse struct {
 	SessionResponse
-	InitialUserMessage *string                       `json:"initial_user_message"`
-	SessionAnalysis    kit.Null[SessionAnalysisData] `json:"session_analysis"`
-	ID                 *string                       `json:"id,omitempty"`
-	Insight            kit.Optional[string]          `json:"insight,omitempty,omitzero" doc:"The first issue, or else the first title of the timeline."`
+	InitialUserMessage *string              `json:"initial_user_message"`
+	SessionAnalysis    *SessionAnalysisData `json:"session_analysis"`
+	ID                 *string              `json:"id,omitempty"`
+	Insight            kit.Optional[string] `json:"insight,omitempty,omitzero" doc:"The first issue, or else the first title of the timeline."`
 }
 
 // SessionAnalysisData is what was found in a session.
 type SessionAnalysisData struct {
-	SuggestedPrompt kit.Null[SuggestedPrompt] `json:"suggested_prompt"`
-	ActionItems     []AnalysisActionItem      `json:"action_items"`
-	Issues          []AnalysisIssue           `json:"issues"`
-	Timeline        []AnalysisTimelineEntry   `json:"timeline"`
+	_ struct{} `nullable:"true"`
+
+	SuggestedPrompt *SuggestedPrompt        `json:"suggested_prompt"`
+	ActionItems     []AnalysisActionItem    `json:"action_items"`
+	Issues          []AnalysisIssue         `json:"issues"`
+	Timeline        []AnalysisTimelineEntry `json:"timeline"`
 }
 
 // SuggestedPrompt is how the session could have been asked for.
 type SuggestedPrompt struct {
+	_ struct{} `nullable:"true"`
+
 	OriginalPrompt  string           `json:"original_prompt"`
 	SuggestedPrompt string           `json:"suggested_prompt"`
 	FeedbackItems   []PromptFeedback `json:"feedback_items"`
@@ -68,11 +72,11 @@ type AnalysisTimelineEntry struct {
 	Color       string `json:"color"`
 }
 
-func analysisOf(a *insight.Analysis) (none kit.Null[SessionAnalysisData]) {
+func analysisOf(a *insight.Analysis) *SessionAnalysisData {
 	if a == nil {
-		return none
+		return nil
 	}
-	out := SessionAnalysisData{
+	out := &SessionAnalysisData{
 		ActionItems: make([]AnalysisActionItem, len(a.ActionItems)), Issues: make([]AnalysisIssue, len(a.Issues)),
 		Timeline: make([]AnalysisTimelineEntry, len(a.Timeline)),
 	}
@@ -86,15 +90,15 @@ func analysisOf(a *insight.Analysis) (none kit.Null[SessionAnalysisData]) {
 		out.Timeline[i] = AnalysisTimelineEntry{Title: x.Title, Description: x.Description, Color: x.Color}
 	}
 	if p := a.SuggestedPrompt; p != nil {
-		better := SuggestedPrompt{OriginalPrompt: p.Original, SuggestedPrompt: p.Suggested, FeedbackItems: make([]PromptFeedback, len(p.Feedback))}
+		better := &SuggestedPrompt{OriginalPrompt: p.Original, SuggestedPrompt: p.Suggested, FeedbackItems: make([]PromptFeedback, len(p.Feedback))}
 		for i, f := range p.Feedback {
 			better.FeedbackItems[i] = PromptFeedback{
 				Summary: f.Summary, Details: f.Details, Excerpt: kit.NullText(f.Excerpt), IssueID: kit.NullText(f.IssueID),
 			}
 		}
-		out.SuggestedPrompt = kit.NotNull(better)
+		out.SuggestedPrompt = better
 	}
-	return kit.NotNull(out)
+	return out
 }
 
 // line is the examples' one line about a session (contract/legacy.md §7).
@@ -111,17 +115,17 @@ func line(a *insight.Analysis) kit.Optional[string] {
 
 // BetaSession is a session as the retired beta wrote it.
 type BetaSession struct {
-	DevinID            string                        `json:"devin_id"`
-	DevinStatus        string                        `json:"devin_status" doc:"As status, and completed for a finished one."`
-	SessionURL         string                        `json:"session_url"`
-	UserID             *string                       `json:"user_id"`
-	OrgID              string                        `json:"org_id"`
-	CreatedAt          string                        `json:"created_at"`
-	UpdatedAt          string                        `json:"updated_at"`
-	ACUsConsumed       float64                       `json:"acus_consumed"`
-	PRs                []BetaPullRequest             `json:"prs"`
-	SessionAnalysis    kit.Null[SessionAnalysisData] `json:"session_analysis"`
-	InitialUserMessage *string                       `json:"initial_user_message"`
+	DevinID            string               `json:"devin_id"`
+	DevinStatus        string               `json:"devin_status" doc:"As status, and completed for a finished one."`
+	SessionURL         string               `json:"session_url"`
+	UserID             *string              `json:"user_id"`
+	OrgID              string               `json:"org_id"`
+	CreatedAt          string               `json:"created_at"`
+	UpdatedAt          string               `json:"updated_at"`
+	ACUsConsumed       float64              `json:"acus_consumed"`
+	PRs                []BetaPullRequest    `json:"prs"`
+	SessionAnalysis    *SessionAnalysisData `json:"session_analysis"`
+	InitialUserMessage *string              `json:"initial_user_message"`
 }
 
 // BetaPullRequest is a pull request as the retired beta wrote it.

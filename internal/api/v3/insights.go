@@ -15,23 +15,25 @@ func init() { registrations = append(registrations, registerInsights) }
 // SessionInsightsResponse is a session with counts and its analysis.
 type SessionInsightsResponse struct {
 	SessionResponse
-	NumUserMessages  int64                             `json:"num_user_messages"`
-	NumDevinMessages int64                             `json:"num_devin_messages"`
-	SessionSize      string                            `json:"session_size" enum:"xs,s,m,l,xl" doc:"From ACUs and user messages, the larger of both classes."`
-	Analysis         kit.Null[SessionInsightsAnalysis] `json:"analysis" doc:"Null until generated. While another one runs, and when that failed, it is the earlier one."`
-	AnalysisState    string                            `json:"analysis_state" enum:"none,running,done,failed" doc:"How far the latest analysis is. Gantry's own."`
+	NumUserMessages  int64                    `json:"num_user_messages"`
+	NumDevinMessages int64                    `json:"num_devin_messages"`
+	SessionSize      string                   `json:"session_size" enum:"xs,s,m,l,xl" doc:"From ACUs and user messages, the larger of both classes."`
+	Analysis         *SessionInsightsAnalysis `json:"analysis" doc:"Null until generated. While another one runs, and when that failed, it is the earlier one."`
+	AnalysisState    string                   `json:"analysis_state" enum:"none,running,done,failed" doc:"How far the latest analysis is. Gantry's own."`
 }
 
 // SessionInsightsAnalysis is what was found.
 type SessionInsightsAnalysis struct {
-	ActionItems     []SessionInsightsActionItem              `json:"action_items"`
-	Classification  kit.Null[SessionInsightsClassification]  `json:"classification"`
-	Issues          []SessionInsightsIssue                   `json:"issues"`
-	NoteUsage       kit.Null[SessionInsightsNoteUsage]       `json:"note_usage" doc:"Null when the session was given no notes."`
-	SuggestedPrompt kit.Null[SessionInsightsSuggestedPrompt] `json:"suggested_prompt" doc:"Null when nothing shows that the prompt lacked anything."`
-	Timeline        []SessionInsightsTimelineItem            `json:"timeline"`
-	MadeBy          string                                   `json:"made_by" enum:"model,rules" doc:"Who made it: the model that the operator named, or rules. Gantry's own."`
-	FallbackReason  *string                                  `json:"fallback_reason" doc:"Why rules made it although a model is named. Gantry's own."`
+	_ struct{} `nullable:"true"`
+
+	ActionItems     []SessionInsightsActionItem     `json:"action_items"`
+	Classification  *SessionInsightsClassification  `json:"classification"`
+	Issues          []SessionInsightsIssue          `json:"issues"`
+	NoteUsage       *SessionInsightsNoteUsage       `json:"note_usage" doc:"Null when the session was given no notes."`
+	SuggestedPrompt *SessionInsightsSuggestedPrompt `json:"suggested_prompt" doc:"Null when nothing shows that the prompt lacked anything."`
+	Timeline        []SessionInsightsTimelineItem   `json:"timeline"`
+	MadeBy          string                          `json:"made_by" enum:"model,rules" doc:"Who made it: the model that the operator named, or rules. Gantry's own."`
+	FallbackReason  *string                         `json:"fallback_reason" doc:"Why rules made it although a model is named. Gantry's own."`
 }
 
 // SessionInsightsActionItem is a suggested follow-up.
@@ -43,6 +45,8 @@ type SessionInsightsActionItem struct {
 
 // SessionInsightsClassification is the detected kind of work.
 type SessionInsightsClassification struct {
+	_ struct{} `nullable:"true"`
+
 	Category             string   `json:"category"`
 	Confidence           float64  `json:"confidence" doc:"From 0 to 1."`
 	ProgrammingLanguages []string `json:"programming_languages"`
@@ -59,6 +63,8 @@ type SessionInsightsIssue struct {
 
 // SessionInsightsNoteUsage are good and bad uses of notes.
 type SessionInsightsNoteUsage struct {
+	_ struct{} `nullable:"true"`
+
 	GoodUsages []SessionInsightsNoteUsageItem `json:"good_usages"`
 	BadUsages  []SessionInsightsNoteUsageItem `json:"bad_usages"`
 }
@@ -72,6 +78,8 @@ type SessionInsightsNoteUsageItem struct {
 
 // SessionInsightsSuggestedPrompt is a proposal for a better prompt.
 type SessionInsightsSuggestedPrompt struct {
+	_ struct{} `nullable:"true"`
+
 	OriginalPrompt  string                        `json:"original_prompt"`
 	SuggestedPrompt string                        `json:"suggested_prompt"`
 	FeedbackItems   []SessionInsightsFeedbackItem `json:"feedback_items"`
@@ -182,13 +190,13 @@ func (d insightDoor) wire(i insight.Insights) SessionInsightsResponse {
 		SessionSize: i.Session.Size, AnalysisState: string(i.State),
 	}
 	if i.Analysis != nil {
-		out.Analysis = kit.NotNull(wireAnalysis(i.Analysis))
+		out.Analysis = wireAnalysis(i.Analysis)
 	}
 	return out
 }
 
-func wireAnalysis(a *insight.Analysis) SessionInsightsAnalysis {
-	out := SessionInsightsAnalysis{
+func wireAnalysis(a *insight.Analysis) *SessionInsightsAnalysis {
+	out := &SessionInsightsAnalysis{
 		ActionItems: make([]SessionInsightsActionItem, len(a.ActionItems)), Issues: make([]SessionInsightsIssue, len(a.Issues)),
 		Timeline: make([]SessionInsightsTimelineItem, len(a.Timeline)), MadeBy: a.MadeBy, FallbackReason: kit.NullText(a.Fallback),
 	}
@@ -202,12 +210,12 @@ func wireAnalysis(a *insight.Analysis) SessionInsightsAnalysis {
 		out.Timeline[i] = SessionInsightsTimelineItem{Title: x.Title, Description: x.Description, Color: x.Color, IssueID: kit.NullText(x.IssueID)}
 	}
 	if c := a.Classification; c != nil {
-		out.Classification = kit.NotNull(SessionInsightsClassification{
+		out.Classification = &SessionInsightsClassification{
 			Category: c.Category, Confidence: c.Confidence, ProgrammingLanguages: kit.List(c.Languages), ToolsAndFrameworks: kit.List(c.Tools),
-		})
+		}
 	}
 	if n := a.NoteUsage; n != nil {
-		out.NoteUsage = kit.NotNull(SessionInsightsNoteUsage{GoodUsages: wireNoteUses(n.Good), BadUsages: wireNoteUses(n.Bad)})
+		out.NoteUsage = &SessionInsightsNoteUsage{GoodUsages: wireNoteUses(n.Good), BadUsages: wireNoteUses(n.Bad)}
 	}
 	if p := a.SuggestedPrompt; p != nil {
 		items := make([]SessionInsightsFeedbackItem, len(p.Feedback))
@@ -216,9 +224,9 @@ func wireAnalysis(a *insight.Analysis) SessionInsightsAnalysis {
 				Summary: x.Summary, Details: x.Details, Excerpt: x.Excerpt, IssueID: kit.NullText(x.IssueID),
 			}
 		}
-		out.SuggestedPrompt = kit.NotNull(SessionInsightsSuggestedPrompt{
+		out.SuggestedPrompt = &SessionInsightsSuggestedPrompt{
 			OriginalPrompt: p.Original, SuggestedPrompt: p.Suggested, FeedbackItems: items,
-		})
+		}
 	}
 	return out
 }

@@ -16,15 +16,17 @@ func init() { registrations = append(registrations, registerOrgRepositories) }
 // RepositoryResponse is a repository that an organization may use.
 type RepositoryResponse struct {
 	GitConnectionRepositoryResponse
-	IndexingStatus kit.Null[RepoIndexingStatus] `json:"indexing_status" doc:"Filled only when load_indexing_status is true."`
+	IndexingStatus *RepoIndexingStatus `json:"indexing_status" doc:"Filled only when load_indexing_status is true."`
 }
 
 // RepoIndexingStatus says that nothing is indexed: this release has no index.
 type RepoIndexingStatus struct {
-	IndexingEnabled               bool                   `json:"indexing_enabled"`
-	LatestIndexes                 []RepoIndexJob         `json:"latest_indexes" nullable:"false"`
-	LatestCompletedSearchIndexJob kit.Null[RepoIndexJob] `json:"latest_completed_search_index_job"`
-	LatestCompletedWikiIndexJob   kit.Null[RepoIndexJob] `json:"latest_completed_wiki_index_job"`
+	_ struct{} `nullable:"true"`
+
+	IndexingEnabled               bool                `json:"indexing_enabled"`
+	LatestIndexes                 []RepoIndexJob      `json:"latest_indexes" nullable:"false"`
+	LatestCompletedSearchIndexJob *RepoLatestIndexJob `json:"latest_completed_search_index_job"`
+	LatestCompletedWikiIndexJob   *RepoLatestIndexJob `json:"latest_completed_wiki_index_job"`
 }
 
 // RepoIndexJob is one run of an index.
@@ -34,6 +36,13 @@ type RepoIndexJob struct {
 	BranchName *string `json:"branch_name"`
 	Commit     string  `json:"commit"`
 	CreatedAt  int64   `json:"created_at"`
+}
+
+// RepoLatestIndexJob is a run of an index, or null.
+type RepoLatestIndexJob struct {
+	_ struct{} `nullable:"true"`
+
+	RepoIndexJob
 }
 
 // OrgRepositoriesInput is the query of the list.
@@ -71,7 +80,7 @@ func registerOrgRepositories(a *kit.API, rooms Rooms) {
 		return &listOutput{Body: kit.ClosePage(ctx, p, func(r forge.UsableRepository) RepositoryResponse {
 			out := RepositoryResponse{GitConnectionRepositoryResponse: gitRepositoryOf(r.Repository, r.Host)}
 			if in.LoadIndexingStatus {
-				out.IndexingStatus = kit.NotNull(RepoIndexingStatus{LatestIndexes: []RepoIndexJob{}})
+				out.IndexingStatus = &RepoIndexingStatus{LatestIndexes: []RepoIndexJob{}}
 			}
 			return out
 		})}, nil

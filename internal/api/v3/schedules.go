@@ -19,36 +19,38 @@ func init() { registrations = append(registrations, registerSchedules) }
 
 // ScheduleResponse is a schedule. Its times are ISO 8601 in UTC, unlike those of everything else.
 type ScheduleResponse struct {
-	ScheduledSessionID  string                 `json:"scheduled_session_id" doc:"The schedule's id."`
-	OrgID               string                 `json:"org_id"`
-	Name                string                 `json:"name"`
-	Prompt              string                 `json:"prompt"`
-	Playbook            kit.Null[PlaybookInfo] `json:"playbook"`
-	ScheduleType        string                 `json:"schedule_type" enum:"recurring,one_time"`
-	Frequency           *string                `json:"frequency" doc:"Cron expression of five fields, read in UTC."`
-	IntervalCount       int64                  `json:"interval_count"`
-	ScheduledAt         *time.Time             `json:"scheduled_at"`
-	Enabled             bool                   `json:"enabled"`
-	Agent               string                 `json:"agent" enum:"devin,data_analyst"`
-	Platform            *string                `json:"platform"`
-	Tags                []string               `json:"tags" nullable:"true"`
-	BypassApproval      bool                   `json:"bypass_approval"`
-	TargetDevinID       *string                `json:"target_devin_id" doc:"The session that is written to instead of a new one."`
-	NotifyOn            string                 `json:"notify_on" enum:"always,failure,never"`
-	SlackChannelID      *string                `json:"slack_channel_id"`
-	SlackTeamID         *string                `json:"slack_team_id"`
-	CreatedBy           *string                `json:"created_by"`
-	LastEditedBy        *string                `json:"last_edited_by"`
-	CreatedAt           time.Time              `json:"created_at"`
-	UpdatedAt           time.Time              `json:"updated_at"`
-	LastExecutedAt      *time.Time             `json:"last_executed_at" doc:"When a run last started."`
-	LastErrorAt         *time.Time             `json:"last_error_at"`
-	LastErrorMessage    *string                `json:"last_error_message"`
-	ConsecutiveFailures int64                  `json:"consecutive_failures" doc:"Runs in a row that could not start or whose session ended in error."`
+	ScheduledSessionID  string        `json:"scheduled_session_id" doc:"The schedule's id."`
+	OrgID               string        `json:"org_id"`
+	Name                string        `json:"name"`
+	Prompt              string        `json:"prompt"`
+	Playbook            *PlaybookInfo `json:"playbook"`
+	ScheduleType        string        `json:"schedule_type" enum:"recurring,one_time"`
+	Frequency           *string       `json:"frequency" doc:"Cron expression of five fields, read in UTC."`
+	IntervalCount       int64         `json:"interval_count"`
+	ScheduledAt         *time.Time    `json:"scheduled_at"`
+	Enabled             bool          `json:"enabled"`
+	Agent               string        `json:"agent" enum:"devin,data_analyst"`
+	Platform            *string       `json:"platform"`
+	Tags                []string      `json:"tags" nullable:"true"`
+	BypassApproval      bool          `json:"bypass_approval"`
+	TargetDevinID       *string       `json:"target_devin_id" doc:"The session that is written to instead of a new one."`
+	NotifyOn            string        `json:"notify_on" enum:"always,failure,never"`
+	SlackChannelID      *string       `json:"slack_channel_id"`
+	SlackTeamID         *string       `json:"slack_team_id"`
+	CreatedBy           *string       `json:"created_by"`
+	LastEditedBy        *string       `json:"last_edited_by"`
+	CreatedAt           time.Time     `json:"created_at"`
+	UpdatedAt           time.Time     `json:"updated_at"`
+	LastExecutedAt      *time.Time    `json:"last_executed_at" doc:"When a run last started."`
+	LastErrorAt         *time.Time    `json:"last_error_at"`
+	LastErrorMessage    *string       `json:"last_error_message"`
+	ConsecutiveFailures int64         `json:"consecutive_failures" doc:"Runs in a row that could not start or whose session ended in error."`
 }
 
 // PlaybookInfo names a playbook; its title is null when it is gone.
 type PlaybookInfo struct {
+	_ struct{} `nullable:"true"`
+
 	PlaybookID string  `json:"playbook_id"`
 	Title      *string `json:"title"`
 }
@@ -114,7 +116,7 @@ func scheduleOf(s schedule.Schedule) ScheduleResponse {
 		LastErrorMessage: kit.NullText(s.LastErrorMessage), ConsecutiveFailures: s.ConsecutiveFailures,
 	}
 	if s.PlaybookID != "" {
-		out.Playbook = kit.NotNull(PlaybookInfo{PlaybookID: s.PlaybookID, Title: kit.NullText(s.PlaybookTitle)})
+		out.Playbook = &PlaybookInfo{PlaybookID: s.PlaybookID, Title: kit.NullText(s.PlaybookTitle)}
 	}
 	return out
 }
