@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 
 	"gantry/internal/platform/db"
@@ -59,7 +60,7 @@ func newScan() func(r db.Scanner) (*Session, error) {
 func (v *scanned) session() (*Session, error) {
 	s := v.Session
 	s.MaxACU, s.TurnCommand = v.limit.Int64, v.turn.Int64
-	err := errors.Join(list(v.children, &s.ChildIDs), list(v.tags, &s.Tags), list(v.repos, &s.Repos), list(v.links, &s.Links),
+	err := errors.Join(texts(v.children, &s.ChildIDs), texts(v.tags, &s.Tags), texts(v.repos, &s.Repos), texts(v.links, &s.Links),
 		list(v.prs, &s.PullRequests))
 	s.counted = s.measure()
 	return &s, err
@@ -72,6 +73,18 @@ func list[T any](text string, into *[]T) error {
 		return nil
 	}
 	return json.Unmarshal([]byte(text), into)
+}
+
+// texts decodes a JSON column of texts. Where text wrote nothing that had to be escaped, its quotes are only those around each, and cutting
+// it there takes a tenth of a decoder's time.
+func texts(column string, into *[]string) error {
+	inner, opened := strings.CutPrefix(column, `["`)
+	inner, closed := strings.CutSuffix(inner, `"]`)
+	if !opened || !closed || strings.Contains(column, `\`) {
+		return list(column, into)
+	}
+	*into = strings.Split(inner, `","`)
+	return nil
 }
 
 func text(v any) string {
