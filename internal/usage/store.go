@@ -175,7 +175,8 @@ func writeUserLimit(ctx context.Context, tx *db.Tx, p UserLimitParams) error {
 	return err
 }
 
-const limitedUsers = `SELECT l.user_id, l.cycle_acu_limit, o.org_id FROM user_acu_limits l
-	JOIN users u ON u.user_id = l.user_id
-	LEFT JOIN organizations o ON o.org_id = l.billing_org_id AND o.deleted_at IS NULL
-	WHERE l.user_id > $1 AND l.cycle_acu_limit IS NOT NULL AND u.deleted_at IS NULL ORDER BY l.user_id LIMIT $2`
+// limitedUsers asks for each row's person and organization by key: joined, PostgreSQL reads all people for the last few rows.
+const limitedUsers = `SELECT l.user_id, l.cycle_acu_limit,
+	(SELECT o.org_id FROM organizations o WHERE o.org_id = l.billing_org_id AND o.deleted_at IS NULL) FROM user_acu_limits l
+	WHERE l.user_id > $1 AND l.cycle_acu_limit IS NOT NULL AND (SELECT u.deleted_at IS NULL FROM users u WHERE u.user_id = l.user_id)
+	ORDER BY l.user_id LIMIT $2`
