@@ -46,6 +46,8 @@ type Repository struct {
 	CreatedAt                         time.Time
 	// ReadOnly says that the organization that was asked about may not push.
 	ReadOnly bool
+
+	folded string // Path as its provider compares paths
 }
 
 // Kind says how the repository is reached.

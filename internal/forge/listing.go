@@ -69,11 +69,7 @@ func (s *Service) ConnectionRepositories(ctx context.Context, sub access.Subject
 	if err != nil {
 		return Listing{}, err
 	}
-	cut := page.Cut(rows, p.Page, func(l listed) page.Position { return page.Position{l.folded} })
-	out.Page = page.Page[Repository]{Items: make([]Repository, len(cut.Items)), End: cut.End, More: cut.More}
-	for i, l := range cut.Items {
-		out.Items[i] = l.Repository
-	}
+	out.Page = page.Cut(rows, p.Page, func(r Repository) page.Position { return page.Position{r.folded} })
 	return out, nil
 }
 

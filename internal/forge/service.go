@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
@@ -114,8 +115,6 @@ type UsableParams struct {
 type UsableRepository struct {
 	Repository
 	Host string
-
-	folded string
 }
 
 // Usable gives one page of what an organization may use: the operator's list, and what its permissions cover of what the providers
@@ -154,8 +153,9 @@ func (s *Service) Usable(ctx context.Context, sub access.Subject, p UsableParams
 		if err != nil {
 			return none, err
 		}
-		for _, l := range part {
-			rows = append(rows, UsableRepository{Repository: l.Repository, Host: c.shownHost(l.Repository), folded: l.folded})
+		rows = slices.Grow(rows, len(part))
+		for _, r := range part {
+			rows = append(rows, UsableRepository{Repository: r, Host: c.shownHost(r)})
 		}
 		if len(rows) >= p.Page.Limit() {
 			break

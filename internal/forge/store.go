@@ -76,11 +76,11 @@ func removeConnection(ctx context.Context, tx *db.Tx, id string) (int64, error) 
 	return db.Exec(ctx, tx, `DELETE FROM git_permissions WHERE git_connection_id = $1`, id)
 }
 
-const repositoryColumns = `git_connection_id, path, url, provider_repository_id, description, language, last_updated_at, created_at`
+const repositoryColumns = `git_connection_id, folded, path, url, provider_repository_id, description, language, last_updated_at, created_at`
 
 func scan(s db.Scanner) (Repository, error) {
 	var r Repository
-	err := s.Scan(&r.ConnectionID, &r.Path, &r.URL, &r.ProviderID, db.OrEmpty(&r.Description), db.OrEmpty(&r.Language), db.OrZero(&r.UpdatedAt),
+	err := s.Scan(&r.ConnectionID, &r.folded, &r.Path, &r.URL, &r.ProviderID, db.OrEmpty(&r.Description), db.OrEmpty(&r.Language), db.OrZero(&r.UpdatedAt),
 		db.OrZero(&r.CreatedAt))
 	r.Name = r.Path
 	return r, err
@@ -173,32 +173,10 @@ type filter struct {
 }
 
 // within reads a connection's repositories in the order of their folded paths, after one of them.
-func (f filter) within(ctx context.Context, q db.Querier, connectionID string, after any, limit int) ([]listed, error) {
+func (f filter) within(ctx context.Context, q db.Querier, connectionID string, after any, limit int) ([]Repository, error) {
 	query, args := f.query(connectionID, after, limit)
-	return db.All(ctx, q, scanListed, query, args...)
+	return db.All(ctx, q, scan, query, args...)
 }
-
-// listed is a repository with its place in the list.
-type listed struct {
-	Repository
-	folded string
-}
-
-func scanListed(s db.Scanner) (listed, error) {
-	var l listed
-	r, err := scan(ahead{s, &l.folded})
-	l.Repository = r
-	return l, err
-}
-
-// ahead scans one column before the others.
-type ahead struct {
-	db.Scanner
-	first *string
-}
-
-// Scan scans the first column and the rest.
-func (a ahead) Scan(dest ...any) error { return a.Scanner.Scan(append([]any{a.first}, dest...)...) }
 
 var likeEscape = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
@@ -226,7 +204,7 @@ func (f filter) query(connectionID string, after any, limit int) (string, []any)
 	}
 	where := w.SQL()
 	last := w.Number("LIMIT ?", limit)
-	return `SELECT folded, ` + repositoryColumns + ` FROM git_repositories` + where + ` ORDER BY git_connection_id, folded ` + last, w.Args()
+	return `SELECT ` + repositoryColumns + ` FROM git_repositories` + where + ` ORDER BY git_connection_id, folded ` + last, w.Args()
 }
 
 // findIn gives those of a connection's folded paths that are known.
@@ -238,9 +216,9 @@ func findIn(ctx context.Context, q db.Querier, connectionID string, folded []str
 	var w db.Where
 	w.Add("git_connection_id = ?", connectionID)
 	w.In("folded", folded)
-	rows, err := db.All(ctx, q, scanListed, `SELECT folded, `+repositoryColumns+` FROM git_repositories`+w.SQL(), w.Args()...)
+	rows, err := db.All(ctx, q, scan, `SELECT `+repositoryColumns+` FROM git_repositories`+w.SQL(), w.Args()...)
 	for _, r := range rows {
-		out[r.folded] = r.Repository
+		out[r.folded] = r
 	}
 	return out, err
 }
