@@ -424,9 +424,9 @@ func (l listLine) missed() []string {
 // listTable is the table as the page shows it: a line for each case, the engines beside one another.
 func (b *bench) listTable(lines []listLine) string {
 	var t strings.Builder
-	fmt.Fprintf(&t, "Measured at scale %g with %d interleaved rounds, %s for each load of one connection and, where a target was missed, once more with "+
-		"%d times as long, which then counts; load when it ended: %s. A cell is the median of the ratios and the smallest and largest of them; "+
-		"times are those of the tenth fastest of a hundred answers. A page is held against one of as many items at a hundredth of the size.\n\n",
+	fmt.Fprintf(&t, "Measured at scale %g with %d rounds, in each %s of every side, taken in turn, and, where a target was missed, once more with "+
+		"%d times as long, which then counts; load when it ended: %s. A cell is the median of the rounds' ratios and the smallest and largest of "+
+		"them. A page is held against one of as many items at a hundredth of the size.\n\n",
 		b.scale, b.pairs, b.took/listPart, again, loadAverage())
 	t.WriteString("| asked |")
 	for _, e := range engines {
