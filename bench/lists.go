@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -32,8 +32,10 @@ const (
 
 	// listPart is how much shorter than another figure's the load of one list is: there are hundreds of them.
 	listPart = 30
-	// again is how much longer one that missed a target is measured once more: what counts then is this, which less disturbs.
-	again = 5
+	// again is how much longer one that missed a target is measured again, and anew how often, each time by programs that were started for
+	// it: what a process is by chance, the places of its memory above all, moves a small answer by a tenth. What counts then are these.
+	again = 3
+	anew  = 3
 )
 
 // loadedPlace is a place with bench data.
@@ -255,14 +257,6 @@ func deepen(path string, get func(string) ([]byte, error)) (string, error) {
 	return u.Path + "?" + q.Encode(), nil
 }
 
-// listLine is one case on one engine.
-type listLine struct {
-	name, engine      string
-	overBare, overOwn []float64
-	millis            float64
-	statements, rows  int
-}
-
 // lists measures every case on the engines asked for and prints a line for each.
 func (b *bench) lists(ctx context.Context, out string) error {
 	var lines []listLine
@@ -288,43 +282,136 @@ func (b *bench) lists(ctx context.Context, out string) error {
 	return replacePart(out, "lists", b.listTable(lines))
 }
 
+// listRun is the measuring of all cases on one engine.
+type listRun struct {
+	b            *bench
+	large, small *loadedPlace
+	many         []asked
+	there        map[string]asked // at a hundredth of the size, by name
+}
+
 func (b *bench) listsOn(ctx context.Context, large, small *loadedPlace) ([]listLine, error) {
-	many, err := large.ask(ctx)
-	if err != nil {
+	r := &listRun{b: b, large: large, small: small, there: map[string]asked{}}
+	var err error
+	if r.many, err = large.ask(ctx); err != nil {
 		return nil, err
 	}
 	few, err := small.ask(ctx)
 	if err != nil {
 		return nil, err
 	}
-	there := map[string]asked{}
 	for _, a := range few {
-		there[a.Name] = a
+		r.there[a.Name] = a
 	}
-	if err := large.replay(ctx, many); err != nil {
+	if err := large.replay(ctx, r.many); err != nil {
 		return nil, err
 	}
 	var lines []listLine
-	for i, a := range many {
+	missed := map[int]int{} // which of many, and its line
+	for n, a := range r.many {
 		if b.match != "" && !strings.Contains(a.Name, b.match) {
 			continue
 		}
-		s, ok := there[a.Name]
-		if !ok { // a deep page of a list that is short there
-			s = there[strings.TrimSuffix(a.Name, " (deep)")]
-		}
-		l, err := b.listCase(ctx, large, small, a, i, s, b.took/listPart)
-		if err == nil && len(l.missed()) > 0 {
-			l, err = b.listCase(ctx, large, small, a, i, s, b.took/listPart*again)
-		}
+		l, err := r.measure(ctx, n, b.took/listPart)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", a.Name, err)
+			return nil, err
+		}
+		if len(l.missed()) > 0 {
+			missed[n] = len(lines)
 		}
 		lines = append(lines, l)
-		_, _ = fmt.Fprintf(os.Stdout, "%-92s %-9s %6.2f %6.2f %9.3f  %d, %d %s\n", l.name, l.engine, median(l.overBare), median(l.overOwn), l.millis, l.statements, l.rows,
-			strings.Join(l.missed(), ", "))
+		l.print()
 	}
-	return lines, nil
+	return lines, r.again(ctx, lines, missed)
+}
+
+// again measures the cases that missed a target anew.
+func (r *listRun) again(ctx context.Context, lines []listLine, missed map[int]int) error {
+	if len(missed) == 0 {
+		return nil
+	}
+	for pass := range anew {
+		if err := errors.Join(r.large.restart(ctx), r.small.restart(ctx)); err != nil {
+			return err
+		}
+		if err := r.large.replay(ctx, r.many); err != nil {
+			return err
+		}
+		for _, n := range slices.Sorted(maps.Keys(missed)) {
+			l, err := r.measure(ctx, n, r.b.took/listPart*again)
+			if err != nil {
+				return err
+			}
+			if before := lines[missed[n]]; pass > 0 {
+				l.overBare, l.overOwn = append(before.overBare, l.overBare...), append(before.overOwn, l.overOwn...)
+			}
+			lines[missed[n]] = l
+			if pass == anew-1 {
+				l.print()
+			}
+		}
+	}
+	return nil
+}
+
+// measure measures one case: the large place, its bare statements, the small place, and the large one with as many items as that.
+func (r *listRun) measure(ctx context.Context, n int, took time.Duration) (listLine, error) {
+	a := r.many[n]
+	there, ok := r.there[a.Name]
+	if !ok { // a deep page of a list that is short there
+		there = r.there[strings.TrimSuffix(a.Name, " (deep)")]
+	}
+	l := listLine{name: a.Name, engine: r.large.engine, statements: len(a.Statements)}
+	bare := "/replay/" + strconv.Itoa(n)
+	if err := r.large.alike(ctx, a.Path, bare); err != nil {
+		return l, fmt.Errorf("%s: %w", a.Name, err)
+	}
+	var err error
+	if l.rows, err = rowsOf(ctx, r.large.bareAt, bare); err != nil {
+		return l, fmt.Errorf("%s: %w", a.Name, err)
+	}
+	sides := []side{
+		{r.large.oursAt, request("GET", a.Path, r.large.key, "")},
+		{r.large.bareAt, request("GET", bare, "", "")},
+		{r.small.oursAt, request("GET", there.Path, r.small.key, "")},
+	}
+	if n := there.items(); n > 0 && n < a.items() {
+		sides = append(sides, side{r.large.oursAt, request("GET", first(a.Path, n), r.large.key, "")})
+	}
+	millis := make([][]float64, len(sides))
+	for round := range r.b.pairs + 1 {
+		got, err := r.b.inTurns(ctx, turns{Sides: sides, Time: took})
+		if err != nil {
+			return l, fmt.Errorf("%s: %w", a.Name, err)
+		}
+		if round == 0 {
+			continue // it warms up
+		}
+		for i, ms := range got {
+			millis[i] = append(millis[i], ms)
+		}
+	}
+	own := millis[0]
+	if len(millis) > 3 {
+		own = millis[3]
+	}
+	l.overBare, l.overOwn, l.millis = ratios(millis[0], millis[1]), ratios(own, millis[2]), median(millis[0])
+	return l, nil
+}
+
+// restart ends the place's servers and starts Gantry anew.
+func (p *loadedPlace) restart(ctx context.Context) error {
+	p.place.close()
+	var err error
+	if p.db, err = openSQL(p.url, false); err != nil {
+		return err
+	}
+	p.bare = nil
+	if p.ours, p.oursAt, err = p.serve(ctx, "--no-worker"); err != nil {
+		return err
+	}
+	p.oursPID = p.ours.pid()
+	return nil
 }
 
 // replay starts the baseline that runs the same statements.
@@ -343,46 +430,6 @@ func (p *loadedPlace) replay(ctx context.Context, asked []asked) error {
 	}
 	p.barePID = p.bare.pid()
 	return nil
-}
-
-// listCase measures one case: the large place, its bare statements, the small place, and again.
-func (b *bench) listCase(ctx context.Context, large, small *loadedPlace, a asked, n int, there asked, took time.Duration) (listLine, error) {
-	l := listLine{name: a.Name, engine: large.engine, statements: len(a.Statements)}
-	bare := "/replay/" + strconv.Itoa(n)
-	if err := large.alike(ctx, a.Path, bare); err != nil {
-		return l, err
-	}
-	var err error
-	if l.rows, err = rowsOf(ctx, large.bareAt, bare); err != nil {
-		return l, err
-	}
-	sides := []side{
-		{large.oursAt, request("GET", a.Path, large.key, "")},
-		{large.bareAt, request("GET", bare, "", "")},
-		{small.oursAt, request("GET", there.Path, small.key, "")},
-	}
-	if n := there.items(); n > 0 && n < a.items() { // as many items as there
-		sides = append(sides, side{large.oursAt, request("GET", first(a.Path, n), large.key, "")})
-	}
-	millis := make([][]float64, len(sides))
-	for round := range b.pairs + 1 {
-		got, err := b.inTurns(ctx, turns{Sides: sides, Time: took})
-		if err != nil {
-			return l, err
-		}
-		if round == 0 {
-			continue // it warms up
-		}
-		for i, ms := range got {
-			millis[i] = append(millis[i], ms)
-		}
-	}
-	own := millis[0]
-	if len(millis) > 3 {
-		own = millis[3]
-	}
-	l.overBare, l.overOwn, l.millis = ratios(millis[0], millis[1]), ratios(own, millis[2]), median(millis[0])
-	return l, nil
 }
 
 // first asks for so many items.
@@ -407,63 +454,6 @@ func rowsOf(ctx context.Context, addr, path string) (int, error) {
 	_, _ = io.Copy(io.Discard, res.Body) // only the header counts
 	_ = res.Body.Close()
 	return strconv.Atoi(res.Header.Get("X-Rows"))
-}
-
-// missed names the targets that a line misses.
-func (l listLine) missed() []string {
-	var out []string
-	if math.Round(median(l.overBare)*100) > maxOverBare*100 {
-		out = append(out, "misses 1.25x")
-	}
-	if math.Round(median(l.overOwn)*100) > maxOverSmall*100 {
-		out = append(out, "misses 3x")
-	}
-	return out
-}
-
-// listTable is the table as the page shows it: a line for each case, the engines beside one another.
-func (b *bench) listTable(lines []listLine) string {
-	var t strings.Builder
-	fmt.Fprintf(&t, "Measured at scale %g with %d rounds, in each %s of every side, taken in turn, and, where a target was missed, once more with "+
-		"%d times as long, which then counts; load when it ended: %s. A cell is the median of the rounds' ratios and the smallest and largest of "+
-		"them. A page is held against one of as many items at a hundredth of the size.\n\n",
-		b.scale, b.pairs, b.took/listPart, again, loadAverage())
-	t.WriteString("| asked |")
-	for _, e := range engines {
-		fmt.Fprintf(&t, " %s / bare | %s / a hundredth | %s |", e, e, e)
-	}
-	t.WriteString("\n|---|" + strings.Repeat("---|---|---|", len(engines)) + "\n")
-	missed, names := 0, []string{}
-	for _, l := range lines {
-		if !slices.Contains(names, l.name) {
-			names = append(names, l.name)
-		}
-		missed += len(l.missed())
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		t.WriteString("| " + strings.ReplaceAll(name, "|", "\\|") + " |")
-		for _, e := range engines {
-			i := slices.IndexFunc(lines, func(l listLine) bool { return l.name == name && l.engine == e })
-			if i < 0 {
-				t.WriteString(" | | |")
-				continue
-			}
-			l := lines[i]
-			fmt.Fprintf(&t, " %s | %s | %.2f ms |", spreadOf(l.overBare, maxOverBare), spreadOf(l.overOwn, maxOverSmall), l.millis)
-		}
-		t.WriteByte('\n')
-	}
-	fmt.Fprintf(&t, "\n%d cells miss their target of %g or %d; they are **bold**.\n", missed, maxOverBare, maxOverSmall)
-	return t.String()
-}
-
-func spreadOf(v []float64, target float64) string {
-	text := fmt.Sprintf("%.2f", median(v))
-	if math.Round(median(v)*100) > target*100 {
-		text = "**" + text + "**"
-	}
-	return text + fmt.Sprintf(" (%.2f..%.2f)", slices.Min(v), slices.Max(v))
 }
 
 // loadData is `make bench-data`: the data of both sizes, kept for later runs.

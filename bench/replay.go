@@ -59,17 +59,17 @@ func (a arg) value() any {
 	return nil
 }
 
-// replayed is the bare answer to a case: the same statements, prepared once, every row kept as a struct with fields of its columns'
-// types, and the same JSON encoded from a plain struct that is made beforehand. It makes nothing of the rows that it keeps, so it does a
-// little less than whoever writes such a handler.
+// replayed is the bare answer to a case: the same statements, asked as the other bare handlers ask theirs, every row kept as a struct with
+// fields of its columns' types, and the same JSON encoded from a plain struct that is made beforehand. It makes nothing of the rows that
+// it keeps, so it does a little less than whoever writes such a handler.
 type replayed struct {
-	statements []prepared
+	statements []query
 	answer     any
 	rows       int
 }
 
-type prepared struct {
-	*sql.Stmt
+type query struct {
+	text string
 	args []any
 	row  reflect.Type // a struct with a field for each column
 }
@@ -97,15 +97,11 @@ func (s *bare) prepare(ctx context.Context, path string) error {
 func (s *bare) prepareCase(ctx context.Context, c asked) (*replayed, error) {
 	r := &replayed{}
 	for _, st := range c.Statements {
-		p, err := s.read.PrepareContext(ctx, st.SQL)
-		if err != nil {
-			return nil, err
-		}
-		q := prepared{Stmt: p}
+		q := query{text: st.SQL}
 		for _, a := range st.Args {
 			q.args = append(q.args, a.value())
 		}
-		n, err := q.learn(ctx)
+		n, err := q.learn(ctx, s.read)
 		if err != nil {
 			return nil, err
 		}
@@ -125,8 +121,8 @@ func (s *bare) prepareCase(ctx context.Context, c asked) (*replayed, error) {
 }
 
 // learn reads the rows once and notes what each column holds.
-func (q *prepared) learn(ctx context.Context) (int, error) {
-	rows, err := q.QueryContext(ctx, q.args...)
+func (q *query) learn(ctx context.Context, d *sql.DB) (int, error) {
+	rows, err := d.QueryContext(ctx, q.text, q.args...)
 	if err != nil {
 		return 0, err
 	}
@@ -171,8 +167,8 @@ func columnType(k reflect.Type) reflect.Type {
 	return reflect.TypeFor[sql.NullString]()
 }
 
-func (q *prepared) run(ctx context.Context) error {
-	rows, err := q.QueryContext(ctx, q.args...)
+func (q *query) run(ctx context.Context, d *sql.DB) error {
+	rows, err := d.QueryContext(ctx, q.text, q.args...)
 	if err != nil {
 		return err
 	}
@@ -202,7 +198,7 @@ func (s *bare) replay(w http.ResponseWriter, r *http.Request) error {
 	}
 	c := s.replays[n]
 	for i := range c.statements {
-		if err := c.statements[i].run(r.Context()); err != nil {
+		if err := c.statements[i].run(r.Context(), s.read); err != nil {
 			return err
 		}
 	}

@@ -101,6 +101,14 @@ func operatorError(err error) error {
 	return err
 }
 
+// orList adds to an error of something that isn't there which command lists what is.
+func orList(err error, command string) error {
+	if f, ok := errors.AsType[*fault.Error](err); ok && f.Kind == fault.NotFound {
+		return fmt.Errorf("%s\n  `gantry admin %s list` shows what there is", f.Message, command)
+	}
+	return err
+}
+
 // operator is who acts: whoever may write the database may do this much.
 func operator(what string, ps ...access.Permission) access.Subject {
 	return access.As("gantry admin "+what, ps...)
@@ -234,6 +242,6 @@ func (r *adminRepoRemoveCmd) Run(ctx context.Context, io *stdio, src config.Sour
 		if err != nil {
 			return err
 		}
-		return a.forge().Remove(ctx, operator("repo remove", access.ManageGitIntegrations), connection, r.Name)
+		return orList(a.forge().Remove(ctx, operator("repo remove", access.ManageGitIntegrations), connection, r.Name), "repo")
 	})
 }

@@ -47,3 +47,17 @@ func TestOnlyWhatPreparesAServerMakesADatabase(t *testing.T) {
 		require.FileExists(t, filepath.Join(data, "gantry.db"), "%v", args)
 	}
 }
+
+func TestWhatIsNotThereNamesTheListThatIs(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	code, _, errs := command(t, "", "admin", "key", "--data", data)
+	require.Zero(t, code, errs)
+	for _, args := range [][]string{
+		{"repo", "remove", "a/b"}, {"agent", "remove", "x"}, {"agent", "default", "x"}, {"api-key", "revoke", "x"}, {"worker-key", "revoke", "x"},
+	} {
+		code, _, errs := command(t, "", append([]string{"admin"}, append(args, "--data", data)...)...)
+		require.Equal(t, 1, code, "%v: %s", args, errs)
+		require.Contains(t, errs, "`gantry admin "+args[0]+" list`", "%v", args)
+	}
+}
