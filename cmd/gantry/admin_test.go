@@ -60,4 +60,7 @@ func TestWhatIsNotThereNamesTheListThatIs(t *testing.T) {
 		require.Equal(t, 1, code, "%v: %s", args, errs)
 		require.Contains(t, errs, "`gantry admin "+args[0]+" list`", "%v", args)
 	}
+	code, _, errs = command(t, "", "admin", "agent", "remove", "runbook", "--data", data)
+	require.Equal(t, 1, code)
+	require.Contains(t, errs, "runbook is built in and stays")
 }

@@ -71,10 +71,13 @@ func (s *Service) seal(ctx context.Context, a Agent) ([]byte, error) {
 	return s.keeper.Seal(ctx, "", place(a.Name), text)
 }
 
-// Remove takes an agent away. Sessions that run with it go on; those that must be started again can't be.
+// Remove takes an agent away. Sessions that run with it go on; those that must be started again can't be. 409 for the built-in one.
 func (s *Service) Remove(ctx context.Context, sub access.Subject, name string) error {
 	if err := access.Require(sub, access.ManageEnterpriseSettings, ""); err != nil {
 		return err
+	}
+	if name == Runbook {
+		return fault.New(fault.Conflict, "%s is built in and stays; another agent can be the default instead of it", Runbook)
 	}
 	return s.db.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		n, err := remove(ctx, tx, name)
