@@ -20,8 +20,8 @@ type OrgGroupsConfig struct {
 
 // OrgGroupConfig is one group and the limit that its organizations share in a billing cycle.
 type OrgGroupConfig struct {
-	OrgIDs       []string            `json:"org_ids" uniqueItems:"true" doc:"An organization may be in one group only."`
-	MaxCycleACUs kit.Optional[int64] `json:"max_cycle_acus,omitempty" minimum:"0" maximum:"1000000000000" doc:"Whole ACUs; 0 blocks, null for no limit."`
+	OrgIDs       []string `json:"org_ids" uniqueItems:"true" doc:"An organization may be in one group only."`
+	MaxCycleACUs *int64   `json:"max_cycle_acus" required:"false" minimum:"0" maximum:"1000000000000" doc:"Whole ACUs; 0 blocks, null for no limit."`
 }
 
 type orgGroupsOutput struct{ Body OrgGroupsConfig }
@@ -30,13 +30,9 @@ func orgGroupsAnswer(groups map[string]org.Group, err error) (*orgGroupsOutput, 
 	if err != nil {
 		return nil, err
 	}
-	out := OrgGroupsConfig{Groups: map[string]OrgGroupConfig{}}
+	out := OrgGroupsConfig{Groups: make(map[string]OrgGroupConfig, len(groups))}
 	for name, g := range groups {
-		c := OrgGroupConfig{OrgIDs: kit.List(g.OrgIDs)}
-		if g.MaxCycleACUs != nil {
-			c.MaxCycleACUs = kit.Some(*g.MaxCycleACUs)
-		}
-		out.Groups[name] = c
+		out.Groups[name] = OrgGroupConfig{OrgIDs: kit.List(g.OrgIDs), MaxCycleACUs: g.MaxCycleACUs}
 	}
 	return &orgGroupsOutput{Body: out}, nil
 }
@@ -60,7 +56,7 @@ func registerOrgGroups(a *kit.API, rooms Rooms) {
 		func(ctx context.Context, s access.Subject, in *struct{ Body OrgGroupsConfig }) (*orgGroupsOutput, error) {
 			groups := map[string]org.Group{}
 			for name, g := range in.Body.Groups {
-				groups[name] = org.Group{OrgIDs: g.OrgIDs, MaxCycleACUs: g.MaxCycleACUs.Ptr()}
+				groups[name] = org.Group{OrgIDs: g.OrgIDs, MaxCycleACUs: g.MaxCycleACUs}
 			}
 			return orgGroupsAnswer(rooms.Orgs.ReplaceGroups(ctx, s, groups))
 		})
