@@ -235,3 +235,21 @@ func TestTheFilesThatATextNames(t *testing.T) {
 	}
 	require.Equal(t, []string{b, a}, v.Attached([]string{b, a}, `ATTACHMENT:"`+a+`"`), "once, though it is given twice")
 }
+
+func TestALineOfATextBringsItsFile(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "sqlite")
+	upload := func(name string) string {
+		a, err := h.Upload(t.Context(), h.ours, h.org, name, "", strings.NewReader("x"))
+		require.NoError(t, err)
+		return h.AttachmentURL(a)
+	}
+	s := h.create(t, func(p *session.CreateParams) { p.Prompt = "look\nATTACHMENT:\"" + upload("a.txt") + "\"" })
+	_, err := h.SendMessage(t.Context(), h.ours, session.MessageParams{
+		OrgID: h.org, SessionID: s.ID, Message: `ATTACHMENT:"` + upload("b.txt") + `"`,
+	})
+	require.NoError(t, err)
+	files, err := h.Attachments(t.Context(), h.ours, h.org, s.ID)
+	require.NoError(t, err)
+	require.Len(t, files, 2)
+}
