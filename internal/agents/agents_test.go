@@ -77,7 +77,7 @@ func TestTheRunbookIsTheDefaultUntilAnotherIs(t *testing.T) {
 		require.True(t, fault.Is(s.SetDefault(ctx, operator, "nobody"), fault.NotFound))
 		require.NoError(t, s.Remove(ctx, operator, "quick"))
 		require.Equal(t, agents.Runbook, chosen("org-1", "fast"))
-		require.True(t, fault.Is(s.Remove(ctx, operator, agents.Runbook), fault.NotFound))
+		require.True(t, fault.Is(s.Remove(ctx, operator, agents.Runbook), fault.Conflict))
 	})
 }
 
