@@ -309,7 +309,7 @@ func (b *bench) listsOn(ctx context.Context, large, small *loadedPlace) ([]listL
 	var lines []listLine
 	missed := map[int]int{} // which of many, and its line
 	for n, a := range r.many {
-		if b.match != "" && !strings.Contains(a.Name, b.match) {
+		if !slices.ContainsFunc(strings.Split(b.match, ","), func(part string) bool { return strings.Contains(a.Name, part) }) {
 			continue
 		}
 		l, err := r.measure(ctx, n, b.took/listPart)

@@ -62,7 +62,7 @@ type bench struct {
 	data     string  // where loaded databases are kept
 	scale    float64 // of the lists' data
 	database string  // a database to load, "" for one of the bench's own
-	match    string  // part of the names of the lists to measure, "" for all
+	match    string  // comma-joined parts of the names of the lists to measure, "" for all
 }
 
 // inner are the parts that run as processes of their own.
@@ -98,7 +98,7 @@ func run(ctx context.Context) error {
 	dataDir := flag.String("data", filepath.Join(os.TempDir(), "gantry-bench-data"), "directory in which the lists' data is kept from run to run")
 	load := flag.Bool("load", false, "only load the lists' data")
 	database := flag.String("database", "", "with -load: the URL of a new database to load instead")
-	match := flag.String("match", "", "measure only the lists whose name holds this")
+	match := flag.String("match", "", "measure only the lists whose name holds one of these, comma-joined")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", flag.Arg(0))

@@ -1,11 +1,13 @@
 package kit
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
@@ -118,30 +120,29 @@ func (o *operation) answer(c *call, w http.ResponseWriter, given any) {
 		w.WriteHeader(status)
 		return
 	}
-	to := &opening{ResponseWriter: w, status: status}
-	switch err := marshal(to, body); {
-	case err == nil:
-	case !to.begun: // what can't be encoded is no success
+	text := texts.Get().(*bytes.Buffer) //nolint:forcetypeassert // only buffers are put there
+	defer func() {
+		if text.Cap() <= keptText {
+			text.Reset()
+			texts.Put(text)
+		}
+	}()
+	if err := marshal(text, body); err != nil { // what can't be encoded is no success
 		o.refuse(c, w, fmt.Errorf("encode the answer: %w", err))
-	case c.Err() == nil:
+		return
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(text.Len()))
+	w.WriteHeader(status)
+	if _, err := w.Write(text.Bytes()); err != nil && c.Err() == nil {
 		o.api.kit.log.ErrorContext(c, "answer not written", "error", err)
 	}
 }
 
-// opening says the status with the first byte and not before: an encoder that fails has written none.
-type opening struct {
-	http.ResponseWriter
-	status int
-	begun  bool
-}
+// texts are buffers for answers: one whose length is known goes out whole, without a chunk's frame.
+var texts = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-func (w *opening) Write(p []byte) (int, error) {
-	if !w.begun {
-		w.begun = true
-		w.WriteHeader(w.status)
-	}
-	return w.ResponseWriter.Write(p)
-}
+// keptText bounds, in bytes, what a buffer may hold on to.
+const keptText = 256 << 10
 
 func (h *header) write(to http.Header, f reflect.Value) {
 	if f.Kind() == reflect.Pointer {
