@@ -101,10 +101,10 @@ func operatorError(err error) error {
 	return err
 }
 
-// orList adds to an error of something that isn't there which command lists what is.
+// orList adds to an error of something that isn't there which command of gantry admin lists what is.
 func orList(err error, command string) error {
-	if f, ok := errors.AsType[*fault.Error](err); ok && f.Kind == fault.NotFound {
-		return fmt.Errorf("%s\n  `gantry admin %s list` shows what there is", f.Message, command)
+	if fault.Is(err, fault.NotFound) {
+		return fmt.Errorf("%w\n  `gantry admin %s` shows what there is", operatorError(err), command)
 	}
 	return err
 }
@@ -242,6 +242,10 @@ func (r *adminRepoRemoveCmd) Run(ctx context.Context, io *stdio, src config.Sour
 		if err != nil {
 			return err
 		}
-		return orList(a.forge().Remove(ctx, operator("repo remove", access.ManageGitIntegrations), connection, r.Name), "repo")
+		list := "repo list"
+		if r.Connection != "" {
+			list += " --connection " + r.Connection
+		}
+		return orList(a.forge().Remove(ctx, operator("repo remove", access.ManageGitIntegrations), connection, r.Name), list)
 	})
 }

@@ -111,7 +111,7 @@ type adminAgentRemoveCmd struct {
 // Run takes an agent away.
 func (c *adminAgentRemoveCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
 	return c.with(ctx, io, src, func(a *admin) error {
-		return orList(a.agents.Remove(ctx, operator("agent remove", access.ManageEnterpriseSettings), c.Name), "agent")
+		return orList(a.agents.Remove(ctx, operator("agent remove", access.ManageEnterpriseSettings), c.Name), "agent list")
 	})
 }
 
@@ -123,6 +123,6 @@ type adminAgentDefaultCmd struct {
 // Run chooses the default agent.
 func (c *adminAgentDefaultCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
 	return c.with(ctx, io, src, func(a *admin) error {
-		return orList(a.agents.SetDefault(ctx, operator("agent default", access.ManageEnterpriseSettings), c.Name), "agent")
+		return orList(a.agents.SetDefault(ctx, operator("agent default", access.ManageEnterpriseSettings), c.Name), "agent list")
 	})
 }

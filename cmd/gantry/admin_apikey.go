@@ -126,6 +126,6 @@ type adminAPIKeyRevokeCmd struct {
 // Run ends a key.
 func (c *adminAPIKeyRevokeCmd) Run(ctx context.Context, io *stdio, src config.Sources) error {
 	return c.with(ctx, io, src, func(a *admin) error {
-		return orList(a.member.RevokeOlderKey(ctx, everything("api-key revoke"), c.ID), "api-key")
+		return orList(a.member.RevokeOlderKey(ctx, everything("api-key revoke"), c.ID), "api-key list")
 	})
 }

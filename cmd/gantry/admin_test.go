@@ -58,7 +58,7 @@ func TestWhatIsNotThereNamesTheListThatIs(t *testing.T) {
 	} {
 		code, _, errs := command(t, "", append([]string{"admin"}, append(args, "--data", data)...)...)
 		require.Equal(t, 1, code, "%v: %s", args, errs)
-		require.Contains(t, errs, "`gantry admin "+args[0]+" list`", "%v", args)
+		require.Contains(t, errs, "`gantry admin "+args[0]+" list` shows", "%v", args)
 	}
 	code, _, errs = command(t, "", "admin", "agent", "remove", "runbook", "--data", data)
 	require.Equal(t, 1, code)

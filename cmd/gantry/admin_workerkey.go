@@ -157,7 +157,7 @@ func (c *adminWorkerKeyRevokeCmd) Run(ctx context.Context, io *stdio, src config
 	return c.with(ctx, io, src, func(a *admin) error {
 		k, err := a.member.RevokeWorkerKey(ctx, operator("worker-key revoke", access.ManageOutpostsOrchestrator), c.ID)
 		if err != nil {
-			return orList(err, "worker-key")
+			return orList(err, "worker-key list")
 		}
 		return printWorkerKeys(io, c.JSON, []member.WorkerKey{k})
 	})
