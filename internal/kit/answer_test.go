@@ -3,6 +3,8 @@ package kit_test
 import (
 	"context"
 	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,4 +38,30 @@ func TestAnAnswerThatCannotBeEncodedIsNoSuccess(t *testing.T) {
 	require.Equal(t, "application/problem+json", a.Header.Get("Content-Type"))
 	require.Contains(t, a.JSON(t)["detail"], "internal error")
 	require.NotContains(t, a.Body, "year", "the cause stays")
+}
+
+func TestAnAnswerSaysItsLengthHoweverLongItIs(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	type textOutput struct {
+		Body struct {
+			Text string `json:"text"`
+		}
+	}
+	kit.Register(h.api, kit.Op{
+		Operation:    huma.Operation{OperationID: "text", Method: http.MethodGet, Path: "/v3/text"},
+		AnyPrincipal: true,
+	}, func(_ context.Context, _ access.Subject, in *struct {
+		Long int `query:"long"`
+	},
+	) (*textOutput, error) {
+		var out textOutput
+		out.Body.Text = strings.Repeat("é", in.Long)
+		return &out, nil
+	})
+	for _, long := range []int{300_000, 1, 5_000} { // a short one after a long one, whose buffer isn't kept
+		a := h.get(t, "/v3/text?long="+strconv.Itoa(long), "a")
+		require.Equal(t, strconv.Itoa(len(a.Body)), a.Header.Get("Content-Length"))
+		require.Equal(t, strings.Repeat("é", long), a.JSON(t)["text"])
+	}
 }

@@ -57,6 +57,26 @@ func TestARecurringScheduleStartsASessionAtEachOccurrence(t *testing.T) {
 	})
 }
 
+func TestTheFileOfALineInThePromptComesToEachRun(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		file, err := h.Sessions.Upload(t.Context(), h.boss, h.org, "list.txt", "", strings.NewReader("x"))
+		require.NoError(t, err)
+		spec := daily()
+		spec.Prompt = "tidy up\nATTACHMENT:\"" + h.Sessions.AttachmentURL(file) + "\""
+		s := h.make(spec)
+		h.at(day(0))
+		h.at(day(1))
+		made := h.sessions(s.ID)
+		require.Len(t, made, 2)
+		for _, m := range made {
+			files, err := h.Sessions.Attachments(t.Context(), h.boss, h.org, m.ID)
+			require.NoError(t, err)
+			require.Len(t, files, 1)
+			require.Equal(t, "list.txt", files[0].Name)
+		}
+	})
+}
+
 func TestAfterANightSwitchedOffItRunsOnceAndNotAHundredTimes(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		spec := daily()
