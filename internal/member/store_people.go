@@ -20,7 +20,7 @@ func scanPerson(s db.Scanner) (Person, error) {
 // insertPerson reports whether the address was free.
 func insertPerson(ctx context.Context, tx *db.Tx, p Person, key string) (bool, error) {
 	n, err := db.Exec(ctx, tx, `INSERT INTO users (user_id, email, email_key, name, created_at) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (email_key) WHERE deleted_at IS NULL DO NOTHING`, p.ID, p.Email, key, p.Name, p.CreatedAt.UnixMilli())
+		ON CONFLICT DO NOTHING`, p.ID, p.Email, key, p.Name, p.CreatedAt.UnixMilli())
 	return n == 1, err
 }
 

@@ -147,8 +147,12 @@ func schedule(t *testing.T, rt *rapid.T, h *house) {
 			require.True(t, r.send(state(wire.StateSuspended)).Stop)
 		case "partition": // frozen after 40 s, thawed when it gets through again before anybody let the lease lapse
 			gone := time.Duration(rapid.IntRange(0, 90_000).Draw(rt, "gone")) * time.Millisecond
-			if most := wire.FreezeAfter(fleet.LeaseTime); gone > most {
-				gone, lost = most, lost+time.Second // the ledger is at most a second behind the last report
+			most := wire.FreezeAfter(fleet.LeaseTime)
+			if gone+time.Second > most {
+				lost += time.Second // the most that is charged counts from the ledger's last row, up to a second before the last report
+			}
+			if gone > most {
+				gone = most
 				h.time.Advance(30 * time.Second)
 			}
 			worked += gone
