@@ -57,10 +57,7 @@ func (b *bench) loaded(ctx context.Context, engine string, scale float64) (*load
 	name := engine + "-" + strconv.FormatFloat(scale, 'g', -1, 64)
 	dir := filepath.Join(b.data, name)
 	p := &loadedPlace{place: &place{b: b, engine: engine, data: dir}}
-	at, err := readLoaded(dir)
-	if engine == "postgres" && err == nil && !strings.HasPrefix(at.URL, os.Getenv(postgresEnv)[:strings.LastIndex(os.Getenv(postgresEnv), "/")]) {
-		err = os.ErrNotExist // it lay on a throw-away server that is gone
-	}
+	at, err := readLoaded(ctx, dir)
 	if errors.Is(err, os.ErrNotExist) {
 		if at, err = b.load(ctx, engine, dir, scale); err != nil {
 			return nil, fmt.Errorf("load %s: %w", name, err)
@@ -83,13 +80,25 @@ func (b *bench) loaded(ctx context.Context, engine string, scale float64) (*load
 	return p, nil
 }
 
-func readLoaded(dir string) (loadedAs, error) {
+// readLoaded gives os.ErrNotExist where nothing was loaded, or onto a throw-away server that is gone.
+func readLoaded(ctx context.Context, dir string) (loadedAs, error) {
 	var at loadedAs
 	text, err := os.ReadFile(filepath.Join(dir, "loaded.json"))
 	if err != nil {
 		return at, err
 	}
-	return at, json.Unmarshal(text, &at)
+	if err := json.Unmarshal(text, &at); err != nil {
+		return at, err
+	}
+	d, err := openSQL(at.URL, false)
+	if err != nil {
+		return at, err
+	}
+	defer func() { _ = d.Close() }() // it was only asked whether it is there
+	if d.PingContext(ctx) != nil {
+		return at, os.ErrNotExist
+	}
+	return at, nil
 }
 
 // load makes a data directory with a database, and fills it.
@@ -465,7 +474,7 @@ func (b *bench) loadData(ctx context.Context) error {
 		}
 		for _, s := range scales {
 			dir := filepath.Join(b.data, e+"-"+strconv.FormatFloat(s, 'g', -1, 64))
-			at, err := readLoaded(dir)
+			at, err := readLoaded(ctx, dir)
 			if errors.Is(err, os.ErrNotExist) {
 				at, err = b.load(ctx, e, dir, s)
 			}

@@ -22,14 +22,14 @@ type Page[T any] struct {
 	Total       *int64  `json:"total" doc:"How many items the list has, null where counting would cost too much."`
 }
 
-// OpenPage gives what a room's list asks for. The cursor belongs to the operation, the organization and every declared query
+// OpenPage gives what a room's list asks for. The cursor belongs to the operation, the organization, the path and every declared query
 // parameter but first and after; any other is refused with 422.
 func OpenPage(ctx context.Context, in PageInput) (page.Request, error) {
 	c := callOf(ctx)
 	if c.op == nil {
 		return page.Request{}, fault.New(fault.Internal, "OpenPage outside of an operation")
 	}
-	c.scope = c.op.id + "\x00" + c.org + "\x00" + filterOf(c.req.URL.RawQuery)
+	c.scope = c.op.id + "\x00" + c.org + "\x00" + c.req.URL.Path + "\x00" + filterOf(c.req.URL.RawQuery)
 	r := page.Request{First: in.First}
 	if r.First == 0 {
 		r.First = page.DefaultFirst

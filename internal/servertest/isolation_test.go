@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"gantry/internal/kit/kittest"
 	"gantry/internal/servertest"
 )
 
@@ -155,5 +156,13 @@ func TestACursorIsGoodOnlyWhereItWasGiven(t *testing.T) {
 			require.Equal(t, http.StatusUnprocessableEntity, a.Status, "%s: %s", target, a.Body)
 			require.Contains(t, a.Body, "after")
 		}
+		// So does the same list of a session beside it.
+		events := func(sessionID, after string) kittest.Answer {
+			return s.Do(t, http.MethodGet, "/gantry/v1/organizations/"+n.me.org+"/sessions/"+sessionID+"/events?first=1"+after, n.me.admin.Token, "")
+		}
+		cursor, _ = events(n.me.sessions[0], "").JSON(t)["end_cursor"].(string)
+		require.NotEmpty(t, cursor)
+		require.Equal(t, http.StatusOK, events(n.me.sessions[0], "&after="+cursor).Status)
+		require.Equal(t, http.StatusUnprocessableEntity, events(n.me.sessions[1], "&after="+cursor).Status)
 	})
 }

@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
-
 	"gantry/internal/platform/clock"
 	"gantry/internal/platform/fault"
 )
@@ -150,6 +148,9 @@ func (d *DB) Clock() clock.Clock { return d.clock }
 func (d *DB) Reader() Querier {
 	if d.watch != nil {
 		return watched{d.reader, d.watch}
+	}
+	if d.engine == Postgres {
+		return readers{d.reader}
 	}
 	return d.reader
 }

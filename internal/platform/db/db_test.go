@@ -147,6 +147,32 @@ func TestAStoppedServerIsUnavailable(t *testing.T) {
 	require.True(t, fault.Is(err, fault.Unavailable), "%v", err)
 }
 
+// Breaking a read off would cost the connection, so a client that leaves doesn't have it done.
+func TestAReadWhoseAskerLeftKeepsItsConnection(t *testing.T) {
+	t.Parallel()
+	plain := dbtest.Open(t, db.Postgres, clock.Clock{})
+	d, err := db.Open(t.Context(), urlOf(t, plain), db.Options{MaxReaders: 1})
+	require.NoError(t, err)
+	defer func() { _ = d.Close() }()
+	pid := func(ctx context.Context) (int64, error) {
+		return db.One(ctx, d.Reader(), db.Int, `SELECT pg_backend_pid()`)
+	}
+	first, err := pid(t.Context())
+	require.NoError(t, err)
+	ctx, leave := context.WithCancel(t.Context())
+	rows, err := db.All(ctx, d.Reader(), func(s db.Scanner) (int64, error) {
+		leave()
+		return db.Int(s)
+	}, `SELECT g FROM generate_series(1, 100000) g`)
+	require.NoError(t, err)
+	require.Len(t, rows, 100_000)
+	_, err = pid(ctx)
+	require.ErrorIs(t, err, context.Canceled, "who has left isn't given a connection")
+	again, err := pid(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+}
+
 func urlOf(t *testing.T, d *db.DB) string {
 	t.Helper()
 	name, err := db.One(t.Context(), d.Reader(), db.Text, `SELECT current_database()::text`)

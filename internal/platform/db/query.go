@@ -13,10 +13,18 @@ type Scanner interface{ Scan(dest ...any) error }
 
 // One reads one row. ErrNone says that there is none.
 func One[T any](ctx context.Context, q Querier, scan func(Scanner) (T, error), query string, args ...any) (T, error) {
-	ctx, cancel := answering(ctx)
-	defer cancel()
-	v, err := scan(q.QueryRowContext(ctx, query, args...))
-	return v, edge(ctx, err)
+	var v T
+	none := true
+	err := each(ctx, q, func(row Scanner) (bool, error) {
+		none = false
+		var err error
+		v, err = scan(row)
+		return false, err
+	}, query, args)
+	if err == nil && none {
+		err = ErrNone
+	}
+	return v, err
 }
 
 // All reads every row of a query that is bounded by its LIMIT or its nature.
@@ -43,20 +51,31 @@ func AllUntil[T any](ctx context.Context, q Querier, scan func(Scanner) (T, erro
 
 // each reads rows as long as it is told to go on. It is apart from AllUntil because it is the same for rows of every type.
 func each(ctx context.Context, q Querier, read func(Scanner) (goOn bool, err error), query string, args []any) error {
+	if p, ok := q.(readers); ok {
+		return p.each(ctx, read, query, args)
+	}
 	ctx, cancel := answering(ctx)
 	defer cancel()
+	return edge(ctx, rowsOf(ctx, q, read, query, args))
+}
+
+func rowsOf(ctx context.Context, q Querier, read func(Scanner) (goOn bool, err error), query string, args []any) (err error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return edge(ctx, err)
+		return err
 	}
-	defer func() { _ = rows.Close() }() // rows.Err has what matters
+	defer func() {
+		if closed := rows.Close(); err == nil {
+			err = closed
+		}
+	}()
 	for rows.Next() {
 		goOn, err := read(rows)
 		if err != nil || !goOn {
-			return edge(ctx, err)
+			return err
 		}
 	}
-	return edge(ctx, rows.Err())
+	return rows.Err()
 }
 
 // Exec runs a statement and gives the number of rows it changed.
