@@ -67,7 +67,11 @@ func (b *bench) listTable(lines []listLine) string {
 		}
 		t.WriteByte('\n')
 	}
-	fmt.Fprintf(&t, "\n%d cells miss their target of %g or %d; they are **bold**.\n", missed, maxOverBare, maxOverSmall)
+	if missed == 0 {
+		fmt.Fprintf(&t, "\nAll of it meets the targets of %g and %d.\n", maxOverBare, maxOverSmall)
+	} else {
+		fmt.Fprintf(&t, "\n%d cells miss their target of %g or %d; they are **bold**.\n", missed, maxOverBare, maxOverSmall)
+	}
 	return t.String()
 }
 
