@@ -22,8 +22,8 @@ func (p readers) each(ctx context.Context, read func(Scanner) (goOn bool, err er
 	if err != nil {
 		return edge(ctx, err)
 	}
-	defer func() { _ = conn.Close() }() // back to the pool
-	if err := until(conn, time.Now().Add(answerTime)); err != nil {
+	defer func() { _ = conn.Close() }()                             // back to the pool
+	if err := until(conn, time.Now().Add(answerTime)); err != nil { //nolint:forbidigo // the network keeps the machine's own time
 		return Edge(err)
 	}
 	defer func() { _ = until(conn, time.Time{}) }() // it fails on a closed connection, which nobody is given again
