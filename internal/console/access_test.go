@@ -38,7 +38,7 @@ func TestAnotherOrganizationsThingsAreNotThere(t *testing.T) {
 		for _, path := range []string{
 			"/sessions/" + made.ID, "/sessions/" + made.ID + "/live?after=0", "/sessions/" + made.ID + "/files/" + file.ID,
 			"/sessions/" + made.ID + "/events/1", "/sessions/" + mine.ID + "/files/" + file.ID, "/orgs/" + other + "/sessions",
-			"/orgs/" + other + "/sessions/new", "/orgs/" + other + "/keys", "/orgs/" + s.Org + "/sessions/new?from=" + made.ID,
+			"/orgs/" + other + "/sessions/new", "/orgs/" + other + "/keys", "/orgs/" + other + "/usage", "/orgs/" + s.Org + "/sessions/new?from=" + made.ID,
 			"/sessions/nothing", "/orgs/org-nothing/sessions",
 		} {
 			p := b.get(path)

@@ -14,6 +14,7 @@ import (
 	"gantry/internal/forge"
 	"gantry/internal/kit"
 	"gantry/internal/member"
+	"gantry/internal/metric"
 	"gantry/internal/org"
 	"gantry/internal/platform/clock"
 	"gantry/internal/platform/page"
@@ -27,6 +28,7 @@ type Rooms struct {
 	Fleet     *fleet.Service
 	Forge     *forge.Service
 	Members   *member.Service
+	Metrics   *metric.Service
 	Orgs      *org.Service
 	Playbooks *playbook.Service
 	Sessions  *session.Service
@@ -76,6 +78,8 @@ func New(k *kit.Kit, rooms Rooms) {
 		"/orgs/{org}/sessions/new":    (*visit).newSessionPage,
 		"/orgs/{org}/keys":            (*visit).keysPage,
 		"/enterprise/keys":            (*visit).keysPage,
+		"/orgs/{org}/usage":           (*visit).usagePage,
+		"/enterprise/usage":           (*visit).usagePage,
 		"/sessions/{id}":              (*visit).sessionPage,
 		"/sessions/{id}/files/{file}": (*visit).download,
 		"/sessions/{id}/events/{seq}": (*visit).payload,

@@ -152,7 +152,7 @@ func TestPagesSayWhatABrowserMayDoWithThem(t *testing.T) {
 	t.Parallel()
 	s := servertest.New(t, listening)
 	b := signedIn(t, s, s.Admin.Token.Reveal())
-	for _, path := range []string{"/login", "/", "/orgs/" + s.Org + "/sessions", "/orgs/" + s.Org + "/keys", "/enterprise/keys", "/nothing-here"} {
+	for _, path := range []string{"/login", "/", "/orgs/" + s.Org + "/sessions", "/orgs/" + s.Org + "/keys", "/enterprise/keys", "/orgs/" + s.Org + "/usage", "/nothing-here"} {
 		h := b.get(path).header
 		require.Contains(t, h.Get("Content-Security-Policy"), "default-src 'none'", path)
 		require.Contains(t, h.Get("Content-Security-Policy"), "frame-ancestors 'none'", path)
@@ -306,7 +306,7 @@ func TestEveryLinkBeginsWithThePublicAddressesPath(t *testing.T) {
 	c, err := http.ParseSetCookie(a.Header.Get("Set-Cookie"))
 	require.NoError(t, err)
 	require.Equal(t, base+"/", c.Path)
-	for _, path := range []string{"/sessions/" + made.ID, "/orgs/" + s.Org + "/sessions", "/orgs/" + s.Org + "/keys", "/orgs/" + s.Org + "/sessions/new", "/enterprise/keys"} {
+	for _, path := range []string{"/sessions/" + made.ID, "/orgs/" + s.Org + "/sessions", "/orgs/" + s.Org + "/keys", "/orgs/" + s.Org + "/sessions/new", "/enterprise/keys", "/orgs/" + s.Org + "/usage", "/enterprise/usage"} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
 		a := s.Send(t, r)

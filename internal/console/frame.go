@@ -18,9 +18,11 @@ type frame struct {
 	how   string // by which key
 	org   place  // the organization that the page is on
 	many  bool   // there may be other organizations to go to
-	// enterprise says that the keys of the enterprise may be seen.
-	enterprise bool
-	notice     string
+	usage bool   // there is something to see on the page of usage, of the organization or of the enterprise
+	// keys and enterprise say that the keys of the enterprise may be seen, or anything of it; enterprisePath is where.
+	keys, enterprise bool
+	enterprisePath   string
+	notice           string
 }
 
 // place is an organization as pages name it.
@@ -31,7 +33,11 @@ func (v *visit) bareFrame(title string) frame {
 	f := frame{door: v.door, title: title}
 	if v.browser.SignedIn() {
 		f.who, f.how = nameOf(v.who), v.who.KeyName
-		f.many, f.enterprise = v.who.OrgID == "", v.seesEnterpriseKeys()
+		f.many, f.keys = v.who.OrgID == "", v.seesEnterpriseKeys()
+		f.enterprise, f.enterprisePath = f.keys, "/enterprise/keys"
+		if v.seesEnterpriseUsage() {
+			f.enterprise, f.enterprisePath = true, "/enterprise/usage"
+		}
 	}
 	return f
 }
@@ -39,7 +45,7 @@ func (v *visit) bareFrame(title string) frame {
 // frame is for pages of the organization that the visit is on.
 func (v *visit) frame(title, nav string) (frame, error) {
 	f := v.bareFrame(title)
-	f.nav, f.notice = nav, notices[v.r.URL.Query().Get("done")]
+	f.nav, f.notice, f.usage = nav, notices[v.r.URL.Query().Get("done")], v.seesUsage()
 	if v.org == "" {
 		return f, nil
 	}

@@ -109,9 +109,6 @@ func (v *visit) showKeys(status int, k keysView) error {
 	if err != nil {
 		return err
 	}
-	if v.org == "" {
-		f.nav = "enterprise"
-	}
 	return v.show(status, f, keysPageView(k))
 }
 

@@ -37,6 +37,16 @@ func TestTextsLoseWhatTerminalsAndReadersAreFooledBy(t *testing.T) {
 	})
 }
 
+func TestLongNumbersAreReadable(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"": "", "0": "0", "999": "999", "1234": "1234", "9999.99": "9999.99", "12345": "12\u202f345", "123456 sessions": "123\u202f456 sessions",
+		"1234567.89": "1\u202f234\u202f567.89", "1000000000000": "1\u202f000\u202f000\u202f000\u202f000", "< 0.01": "< 0.01",
+	} {
+		require.Equal(t, want, grouped(in))
+	}
+}
+
 func TestOnlyPathsOfThisSiteAreGoneBackTo(t *testing.T) {
 	t.Parallel()
 	for _, next := range []string{"/", "/sessions/1?before=2", "/orgs/a/keys"} {

@@ -11,7 +11,7 @@ import (
 )
 
 // summary is what stands above an organization's sessions: what its billing cycle used, how long the queue is, and who works. Each part
-// is there for who may read it.
+// is there for who may read it. A page of usage has the first part alone, the enterprise's too.
 type summary struct {
 	usage   bool
 	used    float64 // ACUs
@@ -39,11 +39,11 @@ func (v *visit) summary() (summary, error) {
 }
 
 func (v *visit) cycle(s *summary) error {
-	if !v.can(access.ViewOrgConsumption) && !v.can(access.ManageBilling) {
+	if !v.seesConsumption() {
 		return nil
 	}
 	from, to := v.Usage.Cycle(s.now)
-	days, err := v.Usage.Daily(v.ctx(), v.who, usage.DailyParams{OrgID: v.org, Scope: usage.Organization, ID: v.org, After: from, Before: to})
+	days, err := v.Usage.Daily(v.ctx(), v.who, v.consumption(from, to))
 	if err != nil {
 		return err
 	}
@@ -51,12 +51,24 @@ func (v *visit) cycle(s *summary) error {
 		s.used += float64(d.Total()) / usage.Micros
 	}
 	s.usage, s.until = true, to
+	s.limit, err = v.cycleLimit()
+	return err
+}
+
+// cycleLimit is the limit of the organization that the page is on, or of the enterprise.
+func (v *visit) cycleLimit() (*int64, error) {
+	if v.org == "" {
+		p, err := v.Usage.Limits(v.ctx(), v.who, page.Request{First: 1})
+		if err != nil || len(p.Items) == 0 || p.Items[0].Level != usage.OfEnterprise {
+			return nil, err
+		}
+		return &p.Items[0].Cycle, nil
+	}
 	if !v.can(access.ManageOrganizations) {
-		return nil
+		return nil, nil
 	}
 	o, err := v.Orgs.Get(v.ctx(), v.who, v.org)
-	s.limit = o.Limits.Cycle
-	return err
+	return o.Limits.Cycle, err
 }
 
 func (v *visit) queue(s *summary) error {
@@ -82,9 +94,9 @@ func (s summary) any() bool { return s.usage || s.queue || s.fleet }
 // usedText says what the cycle used, and of how much.
 func (s summary) usedText() string {
 	if s.limit == nil {
-		return acus(s.used) + " ACU"
+		return grouped(acus(s.used)) + " ACU"
 	}
-	return acus(s.used) + " of " + strconv.FormatInt(*s.limit, 10) + " ACU"
+	return grouped(acus(s.used)) + " of " + grouped(strconv.FormatInt(*s.limit, 10)) + " ACU"
 }
 
 // usedTone warns when four fifths of the limit are used.

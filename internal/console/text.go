@@ -105,6 +105,19 @@ func acus(n float64) string {
 	return fmt.Sprintf("%.2f", n)
 }
 
+// grouped sets the thousands of a long number apart, at whose beginning it stands.
+func grouped(number string) string {
+	n := len(number) - len(strings.TrimLeft(number, "0123456789"))
+	if n < 5 {
+		return number
+	}
+	for n > 3 {
+		n -= 3
+		number = number[:n] + "\u202f" + number[n:]
+	}
+	return number
+}
+
 // ago shows how long a time is past, or how far it is to come, in its largest unit.
 func ago(now, t time.Time) string {
 	d := now.Sub(t)

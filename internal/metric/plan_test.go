@@ -36,6 +36,8 @@ func TestMetricsReadTheirDaysByTheKey(t *testing.T) {
 			{"the enterprise", "metric_days", "org_id=? AND user_id=? AND service_user_id=? AND playbook_id=? AND day>? AND day<?", list(Filter{Range: r}.sums(columns))},
 			{"groups", "metric_days", "org_id=? AND user_id=? AND service_user_id=? AND playbook_id=? AND day>? AND day<?", list(many.sums(columns))},
 			{"all of history", "metric_days", "org_id=? AND user_id=? AND service_user_id=? AND playbook_id=?", list(Filter{}.sums(columns))},
+			{"an organization by day", "metric_days", "org_id=? AND user_id=? AND service_user_id=? AND playbook_id=? AND day>? AND day<?", list(one.byDay(columns))},
+			{"the enterprise by day", "metric_days", "org_id=? AND user_id=? AND service_user_id=? AND playbook_id=? AND day>? AND day<?", list(Filter{Range: r}.byDay(columns))},
 			{"categories", "metric_categories", "org_id=? AND day>? AND day<?", list(one.categories())},
 			{"days", "metric_active", "org_id=? AND period=? AND began>? AND began<?", days(ActiveFilter{OrgID: "o"})},
 			{"days above a threshold", "metric_active", "org_id=? AND period=? AND began=? AND sessions<?", days(ActiveFilter{MinSessions: 2, MinSearches: 1})},
@@ -78,12 +80,14 @@ func TestTheEnterprisesDaysAreFoundAmongVeryManyGroups(t *testing.T) {
 		}
 		return nil
 	}))
-	query, args := Filter{}.sums([]string{"sessions"})
-	lines, err := db.All(t.Context(), d.Reader(), db.Text, "EXPLAIN "+query, args...)
-	require.NoError(t, err)
-	plan := strings.Join(lines, "\n")
-	require.Contains(t, plan, "metric_days_enterprise", plan)
-	require.NotContains(t, plan, "Seq Scan", plan)
+	for _, ask := range []func([]string) (string, []any){Filter{}.sums, Filter{}.byDay} {
+		query, args := ask([]string{"sessions"})
+		lines, err := db.All(t.Context(), d.Reader(), db.Text, "EXPLAIN "+query, args...)
+		require.NoError(t, err)
+		plan := strings.Join(lines, "\n")
+		require.Contains(t, plan, "metric_days_enterprise", plan)
+		require.NotContains(t, plan, "Seq Scan", plan)
+	}
 }
 
 func TestOnlySoManyAnswersAreKept(t *testing.T) {

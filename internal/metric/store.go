@@ -37,6 +37,18 @@ func (v *Service) sums(ctx context.Context, who access.Subject, f Filter, column
 }
 
 func (f Filter) sums(columns []string) (string, []any) {
+	parts, w := f.counters(columns)
+	return `SELECT ` + parts + ` FROM metric_days` + w.SQL(), w.Args()
+}
+
+// byDay is sums for each day that has any rows, in order.
+func (f Filter) byDay(columns []string) (string, []any) {
+	parts, w := f.counters(columns)
+	return `SELECT day, ` + parts + ` FROM metric_days` + w.SQL() + ` GROUP BY day ORDER BY day`, w.Args()
+}
+
+// counters gives the sums of columns, and which rows they are over.
+func (f Filter) counters(columns []string) (string, *db.Where) {
 	var w db.Where
 	for _, d := range []struct {
 		column string
@@ -55,7 +67,7 @@ func (f Filter) sums(columns []string) (string, []any) {
 	for i, c := range columns {
 		parts[i] = "CAST(COALESCE(SUM(" + c + "), 0) AS BIGINT)"
 	}
-	return `SELECT ` + strings.Join(parts, ", ") + ` FROM metric_days` + w.SQL(), w.Args()
+	return strings.Join(parts, ", "), &w
 }
 
 func orAll(id string) []string {

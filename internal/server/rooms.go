@@ -151,7 +151,7 @@ func (r *Rooms) doors(k *kit.Kit, cfg *config.Serve, public *url.URL) {
 // console opens the door for people.
 func (r *Rooms) console(k *kit.Kit, sealer *page.Sealer, c clock.Clock, public *url.URL) {
 	console.New(k, console.Rooms{
-		Fleet: r.Fleet, Forge: r.Forge, Members: r.Members, Orgs: r.Orgs, Playbooks: r.Playbooks, Sessions: r.Sessions, Usage: r.Usage,
+		Fleet: r.Fleet, Forge: r.Forge, Members: r.Members, Metrics: r.Metrics, Orgs: r.Orgs, Playbooks: r.Playbooks, Sessions: r.Sessions, Usage: r.Usage,
 		Sealer: sealer, Clock: c, PublicURL: public,
 	})
 }

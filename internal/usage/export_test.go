@@ -12,3 +12,6 @@ var Queries = map[string]struct {
 	"the enterprise's cycle": {enterpriseCycle, []any{5, 9}},
 	"limited users":          {limitedUsers, []any{"u", 100}},
 }
+
+// TotalsQuery is the statement of Totals, for a look at its plan.
+func TotalsQuery(p TotalsParams) (string, []any) { return p.query() }
