@@ -7,6 +7,7 @@ import (
 	"gantry/internal/member"
 	"gantry/internal/platform/config"
 	"gantry/internal/platform/fault"
+	"gantry/internal/platform/page"
 )
 
 type adminPersonCmd struct {
@@ -79,6 +80,34 @@ func (c *adminPersonGroupsCmd) Run(ctx context.Context, io *stdio, src config.So
 		if err != nil {
 			return err
 		}
-		return a.member.SyncGroups(ctx, everything("person groups"), userID, c.Group)
+		who := everything("person groups")
+		if err := a.registered(ctx, who, c.Group); err != nil {
+			return err
+		}
+		return a.member.SyncGroups(ctx, who, userID, c.Group)
 	})
+}
+
+// registered refuses names of groups that aren't registered: what a provider says is passed over, what somebody typed is a mistake.
+func (a *admin) registered(ctx context.Context, who access.Subject, names []string) error {
+	known := map[string]bool{}
+	for r := (page.Request{First: page.MaxFirst}); ; {
+		p, err := a.member.RegisteredGroups(ctx, who, r)
+		if err != nil {
+			return err
+		}
+		for _, g := range p.Items {
+			known[g.Name] = true
+		}
+		if !p.More {
+			break
+		}
+		r.After = p.End
+	}
+	for _, n := range names {
+		if !known[n] {
+			return fault.New(fault.NotFound, "the IdP group %q isn't registered; `gantry api GET /v3/enterprise/idp-groups` lists those that are", n)
+		}
+	}
+	return nil
 }

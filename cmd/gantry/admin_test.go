@@ -64,3 +64,15 @@ func TestWhatIsNotThereNamesTheListThatIs(t *testing.T) {
 	require.Equal(t, 1, code)
 	require.Contains(t, errs, "runbook is built in and stays")
 }
+
+func TestGroupsAreNamedOneByOneAsTheyAre(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	for _, args := range [][]string{{"key"}, {"person", "add", "ada@example.com"}} {
+		code, _, errs := command(t, "", append([]string{"admin"}, append(args, "--data", data)...)...)
+		require.Zero(t, code, errs)
+	}
+	code, _, errs := command(t, "", "admin", "person", "groups", "ada@example.com", "CN=Devs,OU=x", "ops", "--data", data)
+	require.Equal(t, 1, code, "a name that isn't registered takes nobody out of anything")
+	require.Contains(t, errs, `the IdP group "CN=Devs,OU=x" isn't registered`)
+}

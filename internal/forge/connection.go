@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/ssh"
 
@@ -86,7 +87,7 @@ const (
 // check checks the parameters and gives the connection they make.
 func (p ConnectionParams) check() (Connection, error) {
 	c := Connection{
-		Name: p.Name, Provider: p.Provider, Host: strings.ToLower(p.Host), Username: p.Username,
+		Name: strings.TrimSpace(p.Name), Provider: p.Provider, Host: strings.ToLower(p.Host), Username: strings.TrimSpace(p.Username),
 		KnownHosts: strings.TrimSpace(p.KnownHosts), HasToken: !p.Token.IsZero(),
 	}
 	if p.Provider == GitHubApp {
@@ -116,7 +117,7 @@ func (p ConnectionParams) check() (Connection, error) {
 // check checks what a change may touch.
 func (c Connection) check(token secret.String) error {
 	switch {
-	case c.Name == "" || len(c.Name) > maxConnectionName || strings.ContainsFunc(c.Name, isControl):
+	case c.Name == "" || utf8.RuneCountInString(c.Name) > maxConnectionName || strings.ContainsFunc(c.Name, isControl):
 		return fault.InvalidField("name", "must have 1 to %d characters on one line", maxConnectionName)
 	case c.Username != "" && (len(c.Username) > maxName || strings.ContainsFunc(c.Username, isControl) || strings.Contains(c.Username, ":")):
 		return fault.InvalidField("username", "must be a name on one line, without a colon")

@@ -1,10 +1,13 @@
 package forge_test
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -212,6 +215,46 @@ func TestPermissionsAreAddedReplacedChangedAndTakenBack(t *testing.T) {
 		require.Equal(t, "create_github_integration create_git_permission create_git_permission create_git_permission create_git_permission "+
 			"create_git_permission update_git_permission delete_git_permission delete_git_permission create_git_permission update_git_permission "+
 			"delete_git_permission delete_git_permission delete_git_permission", strings.Join(h.actions(t), " "))
+	})
+}
+
+// Whoever replaces the set leaves it as they said, also where there was none that could be held.
+func TestOfTwoSetsAtOnceOneStays(t *testing.T) {
+	t.Parallel()
+	each(t, nil, func(t *testing.T, h *house) {
+		const org = "org-a"
+		ctx, c := t.Context(), h.github(t)
+		require.NoError(t, h.db.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+			_, err := db.Exec(ctx, tx, `INSERT INTO organizations (org_id, name, created_at, updated_at) VALUES ($1, 'A', 1, 1)`, org)
+			return err
+		}))
+		for range 10 {
+			var wg sync.WaitGroup
+			for _, names := range []string{"ab", "cd", "ab", "ef"} {
+				wg.Go(func() {
+					_, err := h.ReplacePermissions(ctx, operator, org, []forge.PermissionParams{repo(c.ID, "x/"+names[:1]), repo(c.ID, "x/"+names[1:])})
+					require.NoError(t, err)
+				})
+			}
+			wg.Wait()
+			p, err := h.Permissions(ctx, reader, org, page.Request{First: 10})
+			require.NoError(t, err)
+			var got []string
+			for _, i := range p.Items {
+				got = append(got, i.Value)
+			}
+			slices.Sort(got)
+			require.Contains(t, []string{"x/a x/b", "x/c x/d", "x/e x/f"}, strings.Join(got, " "))
+			wg.Go(func() {
+				_, err := h.ReplacePermissions(ctx, operator, org, nil)
+				require.NoError(t, err)
+			})
+			wg.Go(func() {
+				_, err := h.ClearPermissions(ctx, operator, org)
+				require.NoError(t, err)
+			})
+			wg.Wait()
+		}
 	})
 }
 

@@ -40,9 +40,6 @@ func (s *Service) AddPermissions(ctx context.Context, sub access.Subject, orgID 
 // ReplacePermissions makes the list an organization's whole set. What is in both stays what it is, its id included.
 func (s *Service) ReplacePermissions(ctx context.Context, sub access.Subject, orgID string, params []PermissionParams) ([]Permission, error) {
 	return s.grant(ctx, sub, orgID, params, func(ctx context.Context, tx *db.Tx, list []Permission, at int64) ([]Permission, error) {
-		if err := lockPermissions(ctx, tx, orgID); err != nil {
-			return nil, err
-		}
 		had, err := allPermissions(ctx, tx, orgID)
 		if err != nil {
 			return nil, err
@@ -101,6 +98,9 @@ func (s *Service) grant(ctx context.Context, sub access.Subject, orgID string, p
 	}
 	var out []Permission
 	err = s.db.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+		if err := lockPermissions(ctx, tx, orgID); err != nil {
+			return err
+		}
 		list := append([]Permission{}, checked...)
 		if err := foldTx(ctx, tx, list); err != nil {
 			return err
@@ -208,6 +208,9 @@ func (s *Service) onPermission(ctx context.Context, sub access.Subject, orgID, p
 	}
 	var p Permission
 	err := s.db.Write(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
+		if err := lockPermissions(ctx, tx, orgID); err != nil {
+			return err
+		}
 		if p, err = findPermission(ctx, tx, orgID, permissionID); err != nil {
 			if errors.Is(err, db.ErrNone) {
 				return orNoPermission(nil)

@@ -60,9 +60,12 @@ func removePermission(ctx context.Context, tx *db.Tx, orgID, id string) (int64, 
 	return db.Exec(ctx, tx, `DELETE FROM git_permissions WHERE git_permission_id = $1 AND org_id = $2`, id, orgID)
 }
 
-// lockPermissions keeps two changes of an organization's whole set apart.
+// lockPermissions keeps two changes of an organization's permissions apart, also of one that has none yet.
 func lockPermissions(ctx context.Context, tx *db.Tx, orgID string) error {
-	_, err := db.Exec(ctx, tx, `UPDATE git_permissions SET read_only = read_only WHERE org_id = $1`, orgID)
+	if tx.Engine() != db.Postgres {
+		return nil // one writer at a time
+	}
+	_, err := db.All(ctx, tx, db.Text, `SELECT org_id FROM organizations WHERE org_id = $1 FOR NO KEY UPDATE`, orgID)
 	return err
 }
 

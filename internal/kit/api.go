@@ -2,6 +2,7 @@ package kit
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -74,11 +76,15 @@ func marshal(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// parse reads a body to be validated. It refuses NUL characters, which PostgreSQL can't keep in a text.
+// parse reads a body to be validated. It refuses NUL characters, which PostgreSQL can't keep in a text, and bytes that aren't UTF-8, which
+// the decoder would replace or, in a part that is kept as it came, let through.
 func parse(data []byte) (any, error) {
 	var parsed any
 	if err := json.Unmarshal(data, &parsed); err != nil {
 		return nil, namedHuge(data, err)
+	}
+	if !utf8.Valid(data) {
+		return nil, fmt.Errorf("%s%s", textField, cmp.Or(findIn("body", parsed, hasReplaced), "body"))
 	}
 	if bytes.Contains(data, []byte(`\u0000`)) {
 		if at := findIn("body", parsed, hasNUL); at != "" {
@@ -117,6 +123,12 @@ func isHuge(v any) bool {
 func hasNUL(v any) bool {
 	s, ok := v.(string)
 	return ok && strings.IndexByte(s, 0) >= 0
+}
+
+// hasReplaced says that a text holds what the decoder puts for bytes that aren't UTF-8.
+func hasReplaced(v any) bool {
+	s, ok := v.(string)
+	return ok && strings.ContainsRune(s, utf8.RuneError)
 }
 
 // findIn gives the place of the first value that is wrong, of an object's when one of its names is; empty without one.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,6 +75,7 @@ const (
 	goValue      = " into Go value of type "
 	nulField     = "NUL character in "
 	hugeField    = "number out of range in "
+	textField    = "no UTF-8 in "
 )
 
 // fieldOf reads huma's location and message. It never passes on the value, and no name of a Go type.
@@ -90,6 +92,8 @@ func fieldOf(d *huma.ErrorDetail) fault.Field {
 		return fault.Field{Loc: locOf(msg[len(nulField):]), Message: "a NUL character is not allowed", Type: "value_error"}
 	case strings.HasPrefix(msg, hugeField):
 		return fault.Field{Loc: locOf(msg[len(hugeField):]), Message: "the number is too large", Type: "out_of_range"}
+	case strings.HasPrefix(msg, textField):
+		return fault.Field{Loc: locOf(msg[len(textField):]), Message: "must be UTF-8", Type: "value_error"}
 	case strings.Contains(msg, goField):
 		what, at, _ := strings.Cut(msg, goField)
 		at, _, _ = strings.Cut(at, " of type ")
@@ -120,13 +124,23 @@ func shorter(loc []string, msg string, value any) string {
 	if !ok || len(names) <= maxNamed {
 		return msg
 	}
-	msg = "unknown " + loc[len(loc)-1]
+	msg = "unknown " + nameOf(loc)
 	if text, ok := value.(string); ok {
 		if near := human.Near(text, names); near != nil {
 			msg += "; near it: " + strings.Join(near, ", ")
 		}
 	}
-	return msg + fmt.Sprintf("; the OpenAPI document, which `gantry openapi` prints, lists all %d", len(names))
+	return msg + fmt.Sprintf("; the OpenAPI document, which `gantry openapi VERSION` prints, lists all %d", len(names))
+}
+
+// nameOf is what a place is called: its last part that is no number in a list.
+func nameOf(loc []string) string {
+	for _, part := range slices.Backward(loc) {
+		if _, err := strconv.Atoi(part); err != nil {
+			return part
+		}
+	}
+	return "value"
 }
 
 // locOf splits huma's `body.keys[0].name`.

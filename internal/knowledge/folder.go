@@ -106,19 +106,24 @@ func (s *Service) CreateFolder(ctx context.Context, who access.Subject, p Folder
 		return Folder{}, fault.InvalidField("path", "%s", err.Error())
 	}
 	var made Folder
-	err = s.db.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
-		folders, err := holdFoldersTx(ctx, tx, p.OrgID)
-		if err != nil {
+	for range createTries {
+		err = s.db.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
+			folders, err := holdFoldersTx(ctx, tx, p.OrgID)
+			if err != nil {
+				return err
+			}
+			made, err = s.makeTx(ctx, tx, who, p, path, folders)
 			return err
+		})
+		if !errors.Is(err, db.ErrUnique) {
+			return made, err
 		}
-		made, err = s.makeTx(ctx, tx, who, p, path, folders)
-		return err
-	})
-	if errors.Is(err, db.ErrUnique) {
-		err = errFolderThere
 	}
-	return made, err
+	return made, errFolderThere
 }
+
+// createTries is how often a folder is made anew because somebody made one of those around it, which nobody could hold yet.
+const createTries = 8
 
 var errFolderThere = fault.New(fault.Conflict, "path: there is such a folder already")
 

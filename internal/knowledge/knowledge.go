@@ -105,7 +105,7 @@ func (p *NoteParams) validate() error {
 		return fault.InvalidField("macro", "a macro is ! and letters, digits, _ or -, at most %d characters", MaxMacro)
 	}
 	if p.OrgID == "" && p.FolderID != "" {
-		return fault.New(fault.BadRequest, "folder_id: folders are per organization; leave it out for a note of the enterprise")
+		return fault.New(fault.BadRequest, "folder_id: a note of the enterprise takes no folder here; leave it out")
 	}
 	return nil
 }

@@ -346,6 +346,26 @@ func TestFoldersAreATreeThatSwitchesAndRenamesTogether(t *testing.T) {
 	})
 }
 
+func TestFoldersMadeAtOnceShareTheFoldersAroundThem(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		s := knowledge.New(d)
+		for round := range 10 {
+			var wg sync.WaitGroup
+			for i := range 6 {
+				wg.Go(func() {
+					_, err := s.CreateFolder(t.Context(), boss, knowledge.FolderParams{OrgID: ours, Path: fmt.Sprintf("/a%d/b/c%d", round, i)})
+					require.NoError(t, err)
+				})
+			}
+			wg.Wait()
+		}
+		got, err := s.Tree(t.Context(), editor(ours), ours)
+		require.NoError(t, err)
+		require.Len(t, got.Folders, 10*8)
+	})
+}
+
 func TestOnlyTheEnterprisesOwnFoldersTakeItsNotes(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {

@@ -21,8 +21,10 @@ func readFolders(ctx context.Context, q db.Querier, orgID string) ([]Folder, err
 
 // holdFoldersTx reads the folders of a scope and keeps them for this transaction: what a folder's switch means depends on all around it.
 func holdFoldersTx(ctx context.Context, tx *db.Tx, orgID string) ([]Folder, error) {
-	if _, err := db.Exec(ctx, tx, `UPDATE knowledge_folders SET updated_at = updated_at WHERE org_id = $1`, orgID); err != nil {
-		return nil, err
+	if tx.Engine() == db.Postgres { // SQLite has one writer at a time; in one order nobody waits in a circle
+		if _, err := db.All(ctx, tx, db.Text, `SELECT folder_id FROM knowledge_folders WHERE org_id = $1 ORDER BY folder_id FOR UPDATE`, orgID); err != nil {
+			return nil, err
+		}
 	}
 	return readFolders(ctx, tx, orgID)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"gantry/internal/access"
 	"gantry/internal/audit"
@@ -71,19 +72,30 @@ func (s *Service) bulk(ctx context.Context, sub access.Subject, p BulkParams, ac
 			if err != nil {
 				return err
 			}
-			for i, userID := range p.UserIDs {
-				if err := s.bulkPersonTx(ctx, tx, sub, PersonRoleParams{OrgID: orgID, UserID: userID, RoleID: role.ID}, &role, action, may); err != nil {
+			for _, i := range inOrder(p.UserIDs) {
+				if err := s.bulkPersonTx(ctx, tx, sub, PersonRoleParams{OrgID: orgID, UserID: p.UserIDs[i], RoleID: role.ID}, &role, action, may); err != nil {
 					return namedAt(err, "user_ids", i)
 				}
 			}
-			for i, name := range p.Groups {
-				if err := s.bulkGroupTx(ctx, tx, sub, GroupRoleParams{OrgID: orgID, Group: name, RoleID: role.ID}, &role); err != nil {
+			for _, i := range inOrder(p.Groups) {
+				if err := s.bulkGroupTx(ctx, tx, sub, GroupRoleParams{OrgID: orgID, Group: p.Groups[i], RoleID: role.ID}, &role); err != nil {
 					return namedAt(err, "group_names", i)
 				}
 			}
 		}
 		return nil
 	})
+}
+
+// inOrder gives the places of a list's entries in the order of their names: whoever takes many in that order waits for others that do the
+// same, and never in a circle.
+func inOrder(names []string) []int {
+	places := make([]int, len(names))
+	for i := range places {
+		places[i] = i
+	}
+	slices.SortStableFunc(places, func(a, b int) int { return strings.Compare(names[a], names[b]) })
+	return places
 }
 
 // namedAt says which of a list's entries is the unknown one.

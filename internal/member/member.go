@@ -209,7 +209,7 @@ func checkFuture(field string, t, now time.Time) error {
 		return nil
 	}
 	if !t.After(now) || t.Year() > 9999 {
-		return fault.InvalidField(field, "must be a Unix time in seconds in the future")
+		return fault.InvalidField(field, "must be a Unix time in seconds, in the future and before the year 10000")
 	}
 	return nil
 }

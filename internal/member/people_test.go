@@ -437,3 +437,36 @@ func TestListsOfPeoplePageWithoutGapsAndFindOneAddress(t *testing.T) {
 func sortedBy(s []string) []string { slices.Sort(s); return s }
 
 func last(a []audit.Action) audit.Action { return a[len(a)-1] }
+
+// Lists that name the same in another order must not wait for one another in a circle.
+func TestBulkListsMayNameTheSameInAnyOrder(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, h *house) {
+		for round := range 5 {
+			var names []string
+			for i := range 20 {
+				names = append(names, fmt.Sprintf("p%02d-%d@example.com", i, round))
+			}
+			back := slices.Clone(names)
+			slices.Reverse(back)
+			var wg sync.WaitGroup
+			for _, list := range [][]string{names, back, names, back} {
+				wg.Go(func() {
+					people, err := h.Invite(t.Context(), h.admin, member.InviteParams{Emails: list, RoleID: access.RoleEnterpriseMember})
+					require.NoError(t, err)
+					for i, p := range people {
+						require.Equal(t, list[i], p.Email)
+					}
+				})
+				wg.Go(func() {
+					groups, err := h.RegisterGroups(t.Context(), h.admin, list)
+					require.NoError(t, err)
+					for i, g := range groups {
+						require.Equal(t, list[i], g.Name)
+					}
+				})
+			}
+			wg.Wait()
+		}
+	})
+}

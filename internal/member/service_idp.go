@@ -23,7 +23,8 @@ func (s *Service) RegisterGroups(ctx context.Context, sub access.Subject, names 
 	out := make([]Group, len(names))
 	err = s.db.Write(ctx, func(ctx context.Context, tx *db.Tx) error {
 		at := s.db.Clock().Millis()
-		for i, n := range names {
+		for _, i := range inOrder(names) {
+			n := names[i]
 			out[i] = Group{Name: n, CreatedAt: db.Time(at)}
 			fresh, err := insertGroup(ctx, tx, out[i])
 			if err != nil {

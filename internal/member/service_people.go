@@ -33,8 +33,8 @@ func (s *Service) Invite(ctx context.Context, sub access.Subject, p InviteParams
 			return err
 		}
 		out = make([]Person, len(emails))
-		for i, e := range emails {
-			if out[i], err = s.admitTx(ctx, tx, sub, role, known[keys[i]], e); err != nil {
+		for _, i := range inOrder(keys) {
+			if out[i], err = s.admitTx(ctx, tx, sub, role, known[keys[i]], emails[i]); err != nil {
 				return err
 			}
 		}

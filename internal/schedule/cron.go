@@ -30,7 +30,8 @@ var cronFields = [5]cronField{
 	{"day of the week", 0, 7, "SUNMONTUEWEDTHUFRISAT"},
 }
 
-// checkCron gives an expression with single blanks and capital names, or a refusal that says which field is wrong. Fields are lists of
+// checkCron gives an expression as gronx reads it, or a refusal that says which field is wrong; a schedule keeps the text that it was given.
+// Fields are lists of
 // *, numbers, names and ranges, each with a step if need be; as everywhere, a day is meant that fits the day of the month or the day of
 // the week when both are given. gronx takes more forms and finds some mistakes only on certain days, so the forms are checked here.
 func checkCron(expr string) (string, error) {
@@ -104,6 +105,15 @@ func digits(text string) (int, bool) {
 
 // next gives the first occurrence after a time, in UTC. One that never comes, such as the 30th of February, is refused.
 func next(expr string, after time.Time) (time.Time, error) {
+	plain, err := checkCron(expr)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return tick(plain, after)
+}
+
+// tick is next for what checkCron gave.
+func tick(expr string, after time.Time) (time.Time, error) {
 	t, err := gronx.NextTickAfter(expr, after.UTC(), false)
 	if err != nil || !t.After(after) {
 		return time.Time{}, fault.InvalidField("frequency", "the cron expression names no time that ever comes")
@@ -119,10 +129,13 @@ func nth(expr string, step int64, due, now time.Time) (time.Time, error) {
 	if step == 1 {
 		return next(expr, now)
 	}
+	plain, err := checkCron(expr)
+	if err != nil {
+		return time.Time{}, err
+	}
 	t := due
 	for i := int64(1); i <= mostMissed+step; i++ {
-		var err error
-		if t, err = next(expr, t); err != nil {
+		if t, err = tick(plain, t); err != nil {
 			return t, err
 		}
 		if i%step == 0 && t.After(now) {

@@ -54,8 +54,7 @@ const (
 	MaxName     = 256      // characters
 	MaxPrompt   = 64 << 10 // bytes; less than a session's, because a list shows 200 of them
 	MaxInterval = 1000
-	maxSlack    = 256
-	maxID       = 256
+	maxID       = 256  // characters
 	maxError    = 1000 // bytes of last_error_message
 	maxYear     = 9999 // the last that ISO 8601 can write
 )
@@ -127,8 +126,8 @@ func (s *Spec) validate() error {
 		{"run_as_user_id", s.RunAsUserID},
 		{"platform", s.Platform},
 	} {
-		if len(t.text) > max(maxSlack, maxID) || !db.Storable(t.text) {
-			return fault.InvalidField(t.field, "must be text of at most %d bytes", maxID)
+		if utf8.RuneCountInString(t.text) > maxID || !db.Storable(t.text) {
+			return fault.InvalidField(t.field, "must be text of at most %d characters", maxID)
 		}
 	}
 	if !slices.Contains(Agents, s.Agent) {

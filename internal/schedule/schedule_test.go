@@ -136,7 +136,7 @@ func TestANewFrequencyCountsFromNow(t *testing.T) {
 		require.Equal(t, day(5), h.get(s.ID).NextRunAt)
 		got, err := h.change(s.ID, func(s *schedule.Schedule) { s.Frequency = "0   10 * *  mon" })
 		require.NoError(t, err)
-		require.Equal(t, "0 10 * * MON", got.Frequency)
+		require.Equal(t, "0   10 * *  mon", got.Frequency)
 		require.Equal(t, day(0).Add(time.Hour), got.NextRunAt)
 	})
 }

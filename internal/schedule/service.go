@@ -89,9 +89,8 @@ func (v *Service) check(ctx context.Context, who access.Subject, s, before *Sche
 	if err := s.onlyItsTimes(before); err != nil {
 		return err
 	}
-	var err error
 	if s.Frequency != "" {
-		if s.Frequency, err = checkCron(s.Frequency); err != nil {
+		if _, err := checkCron(s.Frequency); err != nil {
 			return err
 		}
 	}
@@ -224,7 +223,7 @@ func find(ctx context.Context, q db.Querier, orgID, scheduleID string) (Schedule
 }
 
 // updateTries is how often a change begins anew because the schedule ran or was changed in the middle of it.
-const updateTries = 5
+const updateTries = 20
 
 // Update changes a schedule: change is given it as it is and may be called again. It needs ManageOrgSchedules, and
 // ImpersonateOrgSessions to have it run as somebody, and to change what one does that runs as somebody else.

@@ -274,7 +274,7 @@ func TestAuditLogsOverTheWire(t *testing.T) {
 		for action, want := range map[string]string{"create_sesion": "; near it: create_session", "nope": ""} {
 			wrong := o.do(422, "GET", path+"?action="+action, "")["errors"].([]any)[0].(map[string]any)
 			require.Equal(o.t, []any{"query", "action"}, wrong["loc"])
-			require.Regexp(o.t, "^unknown action"+want+"; the OpenAPI document, which `gantry openapi` prints, lists all [0-9]{3}$", wrong["msg"])
+			require.Regexp(o.t, "^unknown action"+want+"; the OpenAPI document, which `gantry openapi VERSION` prints, lists all [0-9]{3}$", wrong["msg"])
 		}
 		o.do(200, "GET", path+"?time_after=0&time_before=8640000", "")
 		o.do(403, "GET", "/v3/enterprise/organizations/org-none/audit-logs", "")

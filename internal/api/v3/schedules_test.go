@@ -51,8 +51,9 @@ func TestASchedulesLifeOverTheWire(t *testing.T) {
 		got = do(200, http.MethodPatch, path+"/"+id, `{"schedule_type": "one_time", "scheduled_at": "2026-03-02T11:00:00+02:00", "target_devin_id": null}`)
 		require.Equal(t, "2026-03-02T09:00:00Z", got["scheduled_at"])
 		require.Equal(t, "0 9 * * *", got["frequency"])
-		got = do(200, http.MethodPatch, path+"/"+id, `{"enabled": false}`)
+		got = do(200, http.MethodPatch, path+"/"+id, `{"enabled": false, "frequency": "*/5,*  9 * * mon-fri", "schedule_type": "recurring"}`)
 		require.Equal(t, false, got["enabled"])
+		require.Equal(t, "*/5,*  9 * * mon-fri", got["frequency"], "an expression stays as it was written")
 
 		second := do(200, http.MethodPost, path, `{"name": "second", "prompt": "x", "schedule_type": "one_time", "scheduled_at": "2026-03-03T00:00:00Z"}`)
 		require.Nil(t, second["playbook"])

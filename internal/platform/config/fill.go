@@ -80,7 +80,7 @@ func (ss Settings) Arguments(args []string) error {
 	for i, s := range ss {
 		switch {
 		case !s.Arg:
-		case s.Behind && len(args) > 0:
+		case (s.Behind || s.isList()) && len(args) > 0: // as they are: a comma parts nothing
 			s.target.Set(reflect.ValueOf(slices.Clone(args)))
 			args = nil
 		case len(args) > 0:
