@@ -120,6 +120,7 @@ func TestTheIPListHoldsForBrowsers(t *testing.T) {
 	require.Contains(t, b.get("/").path, "/login")
 	p := b.post("/login", url.Values{"key": {s.Admin.Token.Reveal()}})
 	require.Equal(t, http.StatusUnauthorized, p.status)
+	shows(t, p.body, "gantry admin ip-list clear")
 	_, err = s.Members.ClearIPList(t.Context(), s.Root())
 	require.NoError(t, err)
 	require.NotContains(t, b.get("/").path, "/login", "the browser is what its key is")

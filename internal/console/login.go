@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 
 	"gantry/internal/access"
 	"gantry/internal/kit"
+	"gantry/internal/member"
 	"gantry/internal/platform/fault"
 )
 
@@ -57,9 +59,12 @@ func (v *visit) loginRefused(err error, key, next string) error {
 		return err
 	}
 	f := loginForm{next: next, wrong: "This key was not accepted: " + e.Error() + ".", hint: keyHint(key)}
-	if fault.Is(err, fault.RateLimited) {
+	switch {
+	case fault.Is(err, fault.RateLimited):
 		v.w.Header().Set("Retry-After", e.GetHeaders().Get("Retry-After"))
 		f.hint = "Wait a minute and try again."
+	case errors.Is(err, member.ErrAddress):
+		f.hint = "Ask from an address of the list. Whoever runs the server opens it by gantry admin ip-list clear."
 	}
 	return v.show(e.GetStatus(), v.bareFrame("Sign in"), loginView(v.door, f))
 }

@@ -2,6 +2,7 @@ package forge
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -94,7 +95,7 @@ func (p ConnectionParams) check() (Connection, error) {
 		return c, fault.InvalidField("git_provider_type", "an app's key can't be used: make a github_token connection with a token")
 	}
 	if _, ok := families[p.Provider]; !ok {
-		return c, fault.InvalidField("git_provider_type", "is none of those known")
+		return c, fault.InvalidField("git_provider_type", "must be one of %s", providerNames())
 	}
 	u := &url.URL{Host: c.Host}
 	host := u.Hostname()
@@ -112,6 +113,17 @@ func (p ConnectionParams) check() (Connection, error) {
 		return c, err
 	}
 	return c, c.check(p.Token)
+}
+
+func providerNames() string {
+	var names []string
+	for p := range families {
+		if p != GitHubApp { // no connection can be made of it
+			names = append(names, string(p))
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
 }
 
 // check checks what a change may touch.

@@ -63,8 +63,8 @@ func parseRange(text string) (netip.Prefix, error) {
 
 var errZone = errors.New("an address with a zone is no range")
 
-// errAddress refuses an address before its key is looked at, so it tells nothing about the key.
-var errAddress = fault.New(fault.Unauthenticated, "requests from this address are not allowed: it is not in the IP access list")
+// ErrAddress refuses an address before its key is looked at, so it tells nothing about the key.
+var ErrAddress = fault.New(fault.Unauthenticated, "requests from this address are not allowed: it is not in the IP access list")
 
 // listHolders may read and change the list, under the older name and the newer (contract/behaviour.md §2.2).
 var listHolders = []access.Permission{access.ManageEnterpriseSettings, access.ManageIPWhitelist}
@@ -184,7 +184,7 @@ func (a *Authenticator) AllowAddress(ctx context.Context, remote netip.Addr) err
 		}
 	}
 	if !access.From(*list, remote) {
-		return errAddress
+		return ErrAddress
 	}
 	return nil
 }

@@ -44,8 +44,9 @@ func (v *Service) moreTx(ctx context.Context, tx *db.Tx, s *Session, now time.Ti
 		return err
 	}
 	if over {
-		return fault.New(fault.Conflict, "the session has used the %d ACUs that the enterprise allows one session; acknowledge it to go on, "+
-			"or contact your enterprise admin", v.MaxACUs)
+		return fault.New(fault.Conflict, "the session has used the %d ACUs that the enterprise allows one session; "+
+			"POST /gantry/v1/organizations/%s/sessions/%s/acknowledge-limit grants as much again, or contact your enterprise admin",
+			v.MaxACUs, s.OrgID, s.ID)
 	}
 	_, err = v.payableTx(ctx, tx, s, now)
 	return err
