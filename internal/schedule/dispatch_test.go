@@ -147,6 +147,7 @@ func TestAOneTimeScheduleMayWriteToASession(t *testing.T) {
 		got := h.get(s.ID)
 		require.Contains(t, got.LastErrorMessage, "session has ended")
 		require.EqualValues(t, 1, got.ConsecutiveFailures)
+		require.Contains(t, h.Log(), `"msg":"a schedule's run failed","schedule_id":"`+s.ID+`"`)
 		require.False(t, got.Enabled, "it ran, if in vain")
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"gantry/internal/platform/db"
@@ -59,8 +60,15 @@ func (v *Service) failed(ctx context.Context, s *Schedule, sessionID, why string
 			}
 		}
 		counted, err := failedTx(ctx, tx, s.ID, sessionID, why, now)
-		if err != nil || !counted || to == "" {
+		if err != nil || !counted {
 			return err
+		}
+		tx.AfterCommit(func() {
+			v.Logger.WarnContext(ctx, "a schedule's run failed", slog.String("schedule_id", s.ID), slog.String("org_id", s.OrgID),
+				slog.String("session_id", sessionID), slog.Int64("failures", s.ConsecutiveFailures+1))
+		})
+		if to == "" {
+			return nil
 		}
 		if may, err := mayMailTx(ctx, tx, s.ID, now); err != nil || !may {
 			return err
