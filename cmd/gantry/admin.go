@@ -61,19 +61,25 @@ func (o *adminOptions) with(ctx context.Context, io *stdio, src config.Sources, 
 	if err := o.find(src); err != nil {
 		return err
 	}
-	return o.making(ctx, io, src, f)
+	return o.on(ctx, io, server.OpenUsed, f)
 }
 
 // making is with for commands that prepare a server before its first start.
-func (o *adminOptions) making(ctx context.Context, io *stdio, src config.Sources, f func(*admin) error) (err error) {
+func (o *adminOptions) making(ctx context.Context, io *stdio, src config.Sources, f func(*admin) error) error {
 	if err := o.Fill(src); err != nil {
 		return err
 	}
+	return o.on(ctx, io, server.OpenGround, f)
+}
+
+type opener func(context.Context, *config.Storage, clock.Clock) (*server.Ground, error)
+
+func (o *adminOptions) on(ctx context.Context, io *stdio, open opener, f func(*admin) error) (err error) {
 	anew := absent(o.Database) != ""
 	if _, err := makeDataDir(o.Data); err != nil {
 		return err
 	}
-	g, err := server.OpenGround(ctx, &o.Storage, clock.Clock{})
+	g, err := open(ctx, &o.Storage, clock.Clock{})
 	if err != nil {
 		return err
 	}
@@ -92,9 +98,12 @@ func (o *adminOptions) making(ctx context.Context, io *stdio, src config.Sources
 	return operatorError(f(a))
 }
 
-// operatorError shows an operator the field's message; the rest of a fault is for programs.
+// operatorError shows an operator the field's message; the rest of a fault is for programs. Why a part is away is for who runs the machine.
 func operatorError(err error) error {
 	var f *fault.Error
+	if errors.As(err, &f) && f.Kind == fault.Unavailable {
+		return f
+	}
 	if errors.As(err, &f) && f.Kind != fault.Internal {
 		return errors.New(f.Message)
 	}

@@ -29,7 +29,10 @@ func TestTheKeeperIsRotatedByCommand(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 
-	require.Contains(t, admin(1, "agent", "list"), "keeper", "the old key opens it no more")
+	require.Contains(t, admin(1, "agent", "list"), "rotate-keeper", "the old key opens it no more")
+	found := examine(t, data)
+	require.False(t, found["keeper"].OK)
+	require.Contains(t, found["keeper"].Mend, "rotate-keeper")
 	require.Contains(t, admin(0, "agent", "list", "--keeper", next), "claude")
 	require.Contains(t, admin(1, "rotate-keeper", next), "already")
 }

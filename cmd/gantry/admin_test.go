@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"gantry/internal/platform/db"
 )
 
 func TestOnlyWhatPreparesAServerMakesADatabase(t *testing.T) {
@@ -63,6 +67,21 @@ func TestWhatIsNotThereNamesTheListThatIs(t *testing.T) {
 	code, _, errs = command(t, "", "admin", "agent", "remove", "runbook", "--data", data)
 	require.Equal(t, 1, code)
 	require.Contains(t, errs, "runbook is built in and stays")
+}
+
+func TestAnOperatorIsToldWhyTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	g := open(t, used(t))
+	big := func(ctx context.Context, tx *db.Tx) error {
+		if _, err := db.Exec(ctx, tx, `PRAGMA max_page_count = 1`); err != nil { // as on a full disk
+			return err
+		}
+		_, err := db.Exec(ctx, tx, `INSERT INTO settings (name, value) VALUES ($1, $2)`, "big", strings.Repeat("x", 1<<20))
+		return err
+	}
+	err := operatorError(g.DB.Write(t.Context(), big))
+	require.ErrorContains(t, err, "the database is not available")
+	require.ErrorContains(t, err, "disk is full")
 }
 
 func TestGroupsAreNamedOneByOneAsTheyAre(t *testing.T) {

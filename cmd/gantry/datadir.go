@@ -34,15 +34,24 @@ func makeDataDir(dir string) (loose bool, err error) {
 // absent gives the path of a sqlite or file URL when nothing is there, and "" for everything else. What only looks must not make
 // what it looks for: a new empty database in the place of one that went away would hide that it did.
 func absent(rawURL string) string {
-	path, isSQLite := strings.CutPrefix(rawURL, "sqlite://") // what follows is the path as it is
-	path, _, _ = strings.Cut(path, "?")
-	if u, err := url.Parse(rawURL); !isSQLite && (err != nil || u.Scheme != "file") {
+	path := pathOf(rawURL)
+	if path == "" {
 		return ""
-	} else if !isSQLite {
-		path = u.Path
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return path
+	}
+	return ""
+}
+
+// pathOf gives the path of a sqlite or file URL, and "" for every other.
+func pathOf(rawURL string) string {
+	if path, is := strings.CutPrefix(rawURL, "sqlite://"); is { // what follows is the path as it is
+		path, _, _ = strings.Cut(path, "?")
+		return path
+	}
+	if u, err := url.Parse(rawURL); err == nil && u.Scheme == "file" {
+		return u.Path
 	}
 	return ""
 }

@@ -28,7 +28,7 @@ type doctorCmd struct {
 	JSON           bool `name:"json" help:"Print JSON for scripts."`
 }
 
-// finding is what one check found. Mend is empty when there is nothing to do.
+// finding is what one check found. Mend is empty when there is nothing to do; beside OK it is for soon.
 type finding struct {
 	Check string `json:"check"`
 	OK    bool   `json:"ok"`
@@ -44,6 +44,7 @@ func (d *doctorCmd) Run(ctx context.Context, io *stdio, src config.Sources) erro
 	var all []finding
 	database, open := d.database(ctx)
 	all = append(all, d.data(), database)
+	all = append(all, d.room()...)
 	migrated := false
 	if open != nil {
 		defer func() { _ = open.Close() }() // it was only read
@@ -53,10 +54,8 @@ func (d *doctorCmd) Run(ctx context.Context, io *stdio, src config.Sources) erro
 	}
 	held, k := d.keeperOpens(ctx, open, migrated)
 	all = append(all, held, d.blobsOpen(ctx, open, migrated), d.sandboxRuns(), gitRuns())
-	if k != nil && migrated {
-		all = append(all, agentsRun(ctx, open, k)...)
-	}
 	if k != nil {
+		all = append(all, agentsRun(ctx, open, k)...)
 		_ = k.Close() // nothing was written through it
 	}
 	return report(io, d.JSON, all)
@@ -67,8 +66,11 @@ func report(io *stdio, asJSON bool, all []finding) error {
 	rows := make([][]string, len(all))
 	for i, f := range all {
 		mark := "ok"
-		if !f.OK {
+		switch {
+		case !f.OK:
 			mark, ok = "FAIL", false
+		case f.Mend != "":
+			mark = "warn"
 		}
 		rows[i] = []string{mark, f.Check, strings.TrimSpace(f.Found + ". " + f.Mend)}
 	}
@@ -145,34 +147,53 @@ func schema(ctx context.Context, d *db.DB) finding {
 	case have < want:
 		return finding{Check: check, Found: fmt.Sprintf("version %d, this program needs %d", have, want), Mend: "Run `gantry migrate`; `gantry serve` does it at its start."}
 	case have > want:
-		return finding{Check: check, Found: fmt.Sprintf("version %d is newer than this program's %d", have, want), Mend: "Use the newer program."}
+		return bad(check, db.Newer(have, want), "")
 	}
 	return good(check, "version %d", have)
 }
 
-// keeperOpens checks that the keeper is there and is the database's. A database without a schema has no keeper yet.
+// keeperOpens checks that the keeper is there and is the database's, and gives it when it is. A database without a schema, or that no
+// server has started on, has no keeper yet.
 func (d *doctorCmd) keeperOpens(ctx context.Context, open *db.DB, migrated bool) (finding, *keeper.Keeper) {
 	const check = "keeper"
-	if path := absent(d.Keeper); path != "" {
-		if migrated {
-			return finding{Check: check, Found: path + " isn't there, but the database is", Mend: "Put the key file back from a backup: nothing else opens the database's secrets."}, nil
+	kept := false
+	if migrated {
+		var err error
+		if kept, err = keeper.Kept(ctx, open); err != nil {
+			return bad(check, err, ""), nil
 		}
+	}
+	const usable, orRotated = "Check --keeper, and that it may be used by the user that runs Gantry.",
+		" If `gantry admin rotate-keeper` was run since, name the keeper that it was given with --keeper."
+	path := absent(d.Keeper)
+	if kept && path != "" {
+		return finding{
+			Check: check, Found: path + " isn't there, but the database is",
+			Mend: "Put the key file back from a backup: nothing else opens the database's secrets." + orRotated,
+		}, nil
+	}
+	if kept {
+		k, err := keeper.Of(ctx, open, d.Keeper, d.Data, false)
+		switch {
+		case errors.Is(err, keeper.ErrWrongKeeper):
+			return bad(check, err, "Give the keeper that this database was made with."+orRotated), nil
+		case err != nil:
+			return bad(check, err, usable), nil
+		}
+		return good(check, "%s opens this database's secrets", k.Name()), k
+	}
+	if path != "" {
 		return good(check, "%s isn't there yet; `gantry serve` makes it", path), nil
 	}
 	k, err := keeper.Open(ctx, d.Keeper, d.Data)
 	if err != nil {
-		return bad(check, err, "Check --keeper, and that it may be used by the user that runs Gantry."), nil
+		return bad(check, err, usable), nil
 	}
+	defer func() { _ = k.Close() }() // nothing was written through it
 	if open == nil {
-		return good(check, "%s opens; without the database it can't be tried", k.Name()), k
+		return good(check, "%s opens; without the database it can't be tried", k.Name()), nil
 	}
-	if !migrated {
-		return good(check, "%s opens; it is tried once the schema is there", k.Name()), k
-	}
-	if err := k.Attach(ctx, open); err != nil {
-		return bad(check, err, "Give the keeper that this database was made with."), nil
-	}
-	return good(check, "%s opens this database's secrets", k.Name()), k
+	return good(check, "%s opens; it is tried once a server has started on the database", k.Name()), nil
 }
 
 // blobsOpen checks that the blobs are there, and are those of the database where several servers may share it.

@@ -235,7 +235,7 @@ func follow(ctx context.Context, io *stdio, w *watch, asJSON bool) error {
 		return end.asError()
 	}
 	live := startLive(ctx, io, w)
-	r := &renderer{out: live, colour: io.terminal}
+	r := &renderer{out: live, colour: io.terminal, org: w.org, session: w.session}
 	w.handle = func(e client.Event) {
 		r.event(e)
 		live.heard(e)

@@ -135,6 +135,15 @@ func TestFollowEndsWithTheSessionAndItsExitCode(t *testing.T) {
 	}
 }
 
+func TestFollowNamesTheWayToWhatIsCutInItsOwnSession(t *testing.T) {
+	t.Parallel()
+	cut := `"type":"message","data":{"text":"begins","truncated":true,"size":70000}`
+	f := serveAPI(t, story{[]string{asked, cut, finished}, false, `"status":"running","status_detail":"finished"`}.routes())
+	_, out, _ := command(t, "", f.at("session", "follow", "abc")...)
+	require.Contains(t, out, "● begins\n  … cut here: ")
+	require.Contains(t, out, "gantry api GET /gantry/v1/organizations/org-1/sessions/abc/events/2/payload\n")
+}
+
 // full is a disk without room.
 type full struct{}
 

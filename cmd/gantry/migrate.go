@@ -33,6 +33,9 @@ func (m *migrateCmd) Run(ctx context.Context, io *stdio, src config.Sources) err
 	if err != nil {
 		return err
 	}
+	if err := db.Newer(before, want); err != nil {
+		return fmt.Errorf("the database %s can't be used: %w", config.Redact(m.Database), err)
+	}
 	if m.Check {
 		if before != want {
 			return fmt.Errorf("schema version %d, this program needs %d: run `gantry migrate`", before, want)

@@ -17,6 +17,8 @@ import (
 type renderer struct {
 	out    io.Writer
 	colour bool
+	// org and session are whose events they are, for the way to what is too long to be among them.
+	org, session string
 
 	open    string // the tool call whose output is being written
 	titled  string // the tool call whose title stands above what is written now
@@ -31,7 +33,7 @@ type renderer struct {
 
 type toolCall struct {
 	title string
-	begun int64
+	begun int64 // 0 when that wasn't seen
 	ended bool
 }
 
@@ -93,6 +95,14 @@ func (r *renderer) event(e client.Event) {
 		r.first = e.CreatedAt
 	}
 	r.last = e.CreatedAt
+	r.told(e)
+	if size, short := e.Shortened(); short {
+		r.line("  %s", r.paint(yellow, fmt.Sprintf("… cut here: this is the beginning of %s; all of it: gantry api GET %s",
+			human.Bytes(size), client.PayloadPath(r.org, r.session, e.Seq))))
+	}
+}
+
+func (r *renderer) told(e client.Event) {
 	switch e.Type {
 	case "created":
 		show(r, e, func(d struct {
@@ -235,12 +245,20 @@ func (r *renderer) plans(d wire.PlanData) {
 	}
 }
 
-// tool shows a call when it begins and when it ends.
+// tool shows a call when it begins and when it ends. Of a call whose beginning came before what is followed, the end alone is shown,
+// and nothing when it was broken off: that may be reported once more, by whoever takes the session up.
 func (r *renderer) tool(e client.Event, d wire.ToolData) {
 	if r.tools == nil {
 		r.tools = map[string]*toolCall{}
 	}
 	t := r.tools[d.ID]
+	if t == nil && d.Title == "" && over(d.Status) {
+		r.tools[d.ID] = &toolCall{title: orText(d.Kind, "a call that began before"), ended: true}
+		if d.Status != wire.ToolInterrupted {
+			r.toolEnd(e, d, r.tools[d.ID])
+		}
+		return
+	}
 	if t == nil {
 		t = &toolCall{begun: e.CreatedAt, title: orText(d.Title, orText(d.Kind, "tool"))}
 		r.tools[d.ID] = t
@@ -250,13 +268,14 @@ func (r *renderer) tool(e client.Event, d wire.ToolData) {
 	if d.Title != "" {
 		t.title = d.Title
 	}
-	switch d.Status {
-	case wire.ToolCompleted, wire.ToolFailed, wire.ToolInterrupted:
-		if !t.ended {
-			t.ended = true
-			r.toolEnd(e, d, t)
-		}
+	if over(d.Status) && !t.ended {
+		t.ended = true
+		r.toolEnd(e, d, t)
 	}
+}
+
+func over(status string) bool {
+	return status == wire.ToolCompleted || status == wire.ToolFailed || status == wire.ToolInterrupted
 }
 
 func (r *renderer) toolEnd(e client.Event, d wire.ToolData, t *toolCall) {
@@ -274,7 +293,10 @@ func (r *renderer) toolEnd(e client.Event, d wire.ToolData, t *toolCall) {
 	if d.Status == wire.ToolInterrupted {
 		text += " · interrupted"
 	}
-	r.line("%s %s", head, r.paint(dim, text+" · "+human.Span(time.Duration(e.CreatedAt-t.begun)*time.Millisecond)))
+	if t.begun > 0 {
+		text += " · " + human.Span(time.Duration(e.CreatedAt-t.begun)*time.Millisecond)
+	}
+	r.line("%s %s", head, r.paint(dim, text))
 }
 
 // toolTitle is a call's title in one line.

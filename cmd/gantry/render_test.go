@@ -94,3 +94,47 @@ func TestDataOfAnUnknownFormIsShownAndUnknownTypesArePassedOver(t *testing.T) {
 	r.event(client.Event{Seq: 2, Type: "of_a_newer_server", Data: json.RawMessage(`{}`)})
 	require.Equal(t, "  tool \"surprise\\u001b[2J\"\n", b.String())
 }
+
+func shown(events ...string) string {
+	var b bytes.Buffer
+	r := &renderer{out: &b, org: "org-1", session: "0199aa"}
+	for i, e := range events {
+		kind, data, _ := strings.Cut(e, " ")
+		r.event(client.Event{Seq: int64(i + 1), Type: kind, CreatedAt: int64(1000 * (i + 1)), Data: json.RawMessage(data)})
+	}
+	r.close()
+	return b.String()
+}
+
+func TestWhatIsShortenedSaysSoAndHowToGetTheWhole(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, `▶ make test
+  │ ok
+  │ FA
+  … cut here: this is the beginning of 80.0 KiB; all of it: gantry api GET /gantry/v1/organizations/org-1/sessions/0199aa/events/2/payload
+  │ ok again
+✗ make test · exit status 1 · 3.0 s
+● Long
+  … cut here: this is the beginning of 70.0 KiB; all of it: gantry api GET /gantry/v1/organizations/org-1/sessions/0199aa/events/5/payload
+`, shown(
+		`tool {"id":"a","title":"make test","status":"in_progress"}`,
+		`tool_output {"id":"a","text":"ok\nFA","truncated":true,"size":81920}`,
+		`tool_output {"id":"a","text":"ok again\n"}`,
+		`tool {"id":"a","status":"failed","exit_code":1}`,
+		`message {"text":"Long","truncated":true,"size":71680}`,
+	))
+}
+
+func TestACallThatBeganBeforeIsShownByItsEndAlone(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, `✗ a call that began before · exit status 1
+▶ true
+✓ true · 1.0 s
+`, shown(
+		`tool {"id":"a","status":"interrupted"}`,
+		`tool {"id":"b","status":"failed","exit_code":1}`,
+		`tool {"id":"c","title":"true","status":"in_progress"}`,
+		`tool {"id":"c","status":"completed","exit_code":0}`,
+		`tool {"id":"b","status":"failed","exit_code":1}`,
+	))
+}

@@ -25,6 +25,24 @@ func eventsPath(org, session string) string {
 	return "/gantry/v1/organizations/" + url.PathEscape(org) + "/sessions/" + url.PathEscape(session) + "/events"
 }
 
+// Shortened says whether the event's data was too large to be kept with it, and how many bytes it has in all: Data is then its
+// beginning, and PayloadPath leads to the whole (docs/events.md).
+func (e Event) Shortened() (size int64, shortened bool) {
+	var d struct {
+		Truncated bool  `json:"truncated"`
+		Size      int64 `json:"size"`
+	}
+	if json.Unmarshal(e.Data, &d) != nil {
+		return 0, false
+	}
+	return d.Size, d.Truncated
+}
+
+// PayloadPath is where the whole data of a shortened event is read.
+func PayloadPath(org, session string, seq int64) string {
+	return eventsPath(org, session) + "/" + strconv.FormatInt(seq, 10) + "/payload"
+}
+
 // ListEvents gives one page of events after a cursor, oldest first. A cursor is an earlier page's or empty.
 func (c *Client) ListEvents(ctx context.Context, org, session, after string) (Page[Event], error) {
 	q := url.Values{}

@@ -37,7 +37,7 @@ func TestAnotherOrganizationsThingsAreNotThere(t *testing.T) {
 		b := signedIn(t, s, s.NewKey(t, s.Org, access.RoleOrgAdmin).Token)
 		for _, path := range []string{
 			"/sessions/" + made.ID, "/sessions/" + made.ID + "/live?after=0", "/sessions/" + made.ID + "/files/" + file.ID,
-			"/sessions/" + made.ID + "/events/1", "/sessions/" + mine.ID + "/files/" + file.ID, "/orgs/" + other + "/sessions",
+			"/sessions/" + made.ID + "/events/1", "/sessions/" + made.ID + "/events/1/output", "/sessions/" + mine.ID + "/files/" + file.ID, "/orgs/" + other + "/sessions",
 			"/orgs/" + other + "/sessions/new", "/orgs/" + other + "/keys", "/orgs/" + other + "/usage", "/orgs/" + s.Org + "/sessions/new?from=" + made.ID,
 			"/sessions/nothing", "/orgs/org-nothing/sessions",
 		} {

@@ -71,18 +71,19 @@ func New(k *kit.Kit, rooms Rooms) {
 	r.Post("/login", d.open((*visit).login))
 	r.Post("/logout", d.open((*visit).logout))
 	for path, h := range map[string]handler{
-		"/":                           (*visit).home,
-		"/sessions":                   (*visit).home,
-		"/orgs/{org}":                 (*visit).orgPage,
-		"/orgs/{org}/sessions":        (*visit).sessionsPage,
-		"/orgs/{org}/sessions/new":    (*visit).newSessionPage,
-		"/orgs/{org}/keys":            (*visit).keysPage,
-		"/enterprise/keys":            (*visit).keysPage,
-		"/orgs/{org}/usage":           (*visit).usagePage,
-		"/enterprise/usage":           (*visit).usagePage,
-		"/sessions/{id}":              (*visit).sessionPage,
-		"/sessions/{id}/files/{file}": (*visit).download,
-		"/sessions/{id}/events/{seq}": (*visit).payload,
+		"/":                                  (*visit).home,
+		"/sessions":                          (*visit).home,
+		"/orgs/{org}":                        (*visit).orgPage,
+		"/orgs/{org}/sessions":               (*visit).sessionsPage,
+		"/orgs/{org}/sessions/new":           (*visit).newSessionPage,
+		"/orgs/{org}/keys":                   (*visit).keysPage,
+		"/enterprise/keys":                   (*visit).keysPage,
+		"/orgs/{org}/usage":                  (*visit).usagePage,
+		"/enterprise/usage":                  (*visit).usagePage,
+		"/sessions/{id}":                     (*visit).sessionPage,
+		"/sessions/{id}/files/{file}":        (*visit).download,
+		"/sessions/{id}/events/{seq}":        (*visit).payload,
+		"/sessions/{id}/events/{seq}/output": (*visit).printed,
 	} {
 		r.Get(path, d.page(h))
 	}

@@ -156,6 +156,25 @@ func TestWhatIsPrintedForHoursStaysSmall(t *testing.T) {
 	require.LessOrEqual(t, len(teller.tools), keptCalls+1, "a stream forgets what is over")
 }
 
+func TestAShortenedPieceOfACallIsMarked(t *testing.T) {
+	t.Parallel()
+	teller := newTeller()
+	for _, e := range []session.Event{
+		event(1, "tool", `{"id":"a","title":"make","status":"in_progress"}`),
+		event(2, "tool_output", `{"id":"a","text":"one\ntw","truncated":true,"size":81920}`),
+		event(3, "tool_output", `{"id":"a","text":"three\n"}`),
+		event(4, "tool", `{"id":"a","status":"failed","truncated":true,"size":71680}`),
+	} {
+		teller.tell(e)
+	}
+	require.Len(t, teller.entries, 1)
+	n := teller.entries[0]
+	require.Equal(t, "one\ntw\n[… shortened here: this piece has 80.0 KiB]\nthree", n.tool.printed())
+	require.True(t, n.tool.cut)
+	require.Equal(t, int64(4), n.tool.seq)
+	require.Equal(t, []large{{4, 71680}}, n.whole, "a change of a call too")
+}
+
 func TestUnknownAndMisshapenEventsArePassedOver(t *testing.T) {
 	t.Parallel()
 	types := []string{

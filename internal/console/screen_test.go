@@ -231,11 +231,24 @@ func TestARunbookIsFollowedInABrowser(t *testing.T) {
 	v.goTo("/login")
 	v.write("#key", s.Admin.Token.Reveal()+"\r")
 	v.reads("No session was started here yet")
-	v.goTo("/orgs/" + s.Org + "/sessions/new?prompt=" + url.QueryEscape("# Look around\n\n```sh\necho \"six times seven is $((6*7))\"\n```\n\n```sh\nls /nowhere\n```\n"))
+	v.goTo("/orgs/" + s.Org + "/sessions/new?prompt=" + url.QueryEscape("# Look around\n\n```sh\necho \"six times seven is $((6*7))\"\n```\n\n```sh\n"+
+		"seq -f '=== RUN TestNumber%g of a long log' 2000; echo '--- FAIL: TestInTheMiddle'; seq -f '=== RUN TestNumber%g of a long log' 2000; ls /nowhere\n```\n"))
 	v.tap("form.stack button.primary")
 	v.is("[...document.querySelectorAll('pre.output')].some(e => e.textContent.includes('six times seven is 42'))")
 	v.is("!document.querySelector('.busy')")
 	v.reads("/nowhere")
+	v.is(`(box => {
+		const text = document.createRange(), at = box.getBoundingClientRect();
+		text.selectNodeContents(box);
+		const all = text.getBoundingClientRect();
+		return all.height > 2*at.height && all.bottom <= at.bottom && all.bottom > at.bottom - 50;
+	})([...document.querySelectorAll('pre.output')].at(-1))`) // the box shows the end of what was printed
+	v.is(`(r => {
+		r.open("GET", document.querySelector('.call a[href$="/output"]').href, false);
+		r.send();
+		return r.responseText.split("\n").length === 4003 && r.responseText.includes("--- FAIL: TestInTheMiddle\n");
+	})(new XMLHttpRequest())`)
+	v.is("!document.body.innerText.includes('hortened')")
 	v.fits()
 	v.shoot("1-ended")
 	v.quietly()

@@ -31,8 +31,21 @@ func (p *sessionView) file(attachmentID string) string {
 	return p.door.base + sessionPath(p.ID) + "/files/" + url.PathEscape(attachmentID)
 }
 
-func (p *sessionView) payload(n *entry) string {
-	return p.door.base + sessionPath(p.ID) + "/events/" + strconv.FormatInt(n.whole, 10)
+func (p *sessionView) payload(l large) string {
+	return p.door.base + sessionPath(p.ID) + "/events/" + strconv.FormatInt(l.seq, 10)
+}
+
+// printed is where all that a call printed is read.
+func (p *sessionView) printed(t *tool) string {
+	return p.door.base + sessionPath(p.ID) + "/events/" + strconv.FormatInt(t.seq, 10) + "/output"
+}
+
+// wholeOf names what is behind a link to a shortened event.
+func wholeOf(n *entry, l large) string {
+	if len(n.whole) > 1 {
+		return "the whole of an event (" + human.Bytes(l.size) + ")"
+	}
+	return "the whole of it (" + human.Bytes(l.size) + ")"
 }
 
 // before is the address of what came before the page.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"gantry/internal/platform/human"
 	"gantry/internal/session"
 	"gantry/internal/wire"
 )
@@ -52,8 +53,30 @@ type entry struct {
 	plain bool // the message isn't rendered as markdown
 	tool  *tool
 	ask   *wire.PermissionData
-	// whole is the number of the event whose data is kept whole elsewhere because it was too large, 0 for none; size is its bytes.
-	whole, size int64
+	// whole are the events whose data is kept whole elsewhere because it was too large, the newest keptWhole of them.
+	whole []large
+}
+
+// large is the number of an event that is shown shortened, and how many bytes its data has in all.
+type large struct{ seq, size int64 }
+
+// keptWhole is how many shortened pieces of one entry a page leads to.
+const keptWhole = 20
+
+// shortened tells whether an event has only the beginning of its data.
+func shortened(e session.Event) (large, bool) {
+	d, ok := read[struct {
+		Truncated bool  `json:"truncated"`
+		Size      int64 `json:"size"`
+	}](e)
+	return large{e.Seq, d.Size}, ok && d.Truncated
+}
+
+// shorten leads to the whole of an event. To what a call printed leads a way of its own.
+func (n *entry) shorten(e session.Event) {
+	if l, short := shortened(e); short && e.Type != wire.EventToolOutput {
+		n.whole = append(n.whole[max(0, len(n.whole)+1-keptWhole):], l)
+	}
 }
 
 // tool is a call as its events tell of it.
@@ -61,7 +84,8 @@ type tool struct {
 	title, kind, status string
 	input               string
 	output              string // the end of what it printed
-	cut                 bool   // the output's beginning is left out
+	cut                 bool   // there is more of the output than that
+	seq                 int64  // the number of the newest event that told of it
 	result              string // what it gave back when it printed nothing
 	diffs               []diff
 	exit                *int
@@ -101,13 +125,7 @@ func newTeller() *teller { return &teller{tools: map[string]*entry{}, setups: ma
 // put adds an entry.
 func (t *teller) put(e session.Event, n entry) *entry {
 	n.id, n.at = "e"+strconv.FormatInt(e.Seq, 10), time.UnixMilli(e.CreatedAt).UTC()
-	var large struct {
-		Truncated bool  `json:"truncated"`
-		Size      int64 `json:"size"`
-	}
-	if json.Unmarshal(e.Data, &large) == nil && large.Truncated {
-		n.whole, n.size = e.Seq, large.Size
-	}
+	n.shorten(e)
 	t.entries = append(t.entries, &n)
 	return t.change(&n)
 }
@@ -287,6 +305,10 @@ func (t *teller) agent(e session.Event) {
 		if d, ok := read[wire.ToolOutputData](e); ok {
 			n := t.call(e, d.ID)
 			n.tool.print(d.Text)
+			if l, short := shortened(e); short {
+				n.tool.print(fmt.Sprintf("\n[… shortened here: this piece has %s]\n", human.Bytes(l.size)))
+				n.tool.cut = true
+			}
 		}
 	case wire.EventPermission:
 		if d, ok := read[wire.PermissionData](e); ok {
@@ -302,7 +324,10 @@ func (t *teller) call(e session.Event, id string) *entry {
 		n = t.put(e, entry{kind: toolCall, tool: &tool{status: wire.ToolInProgress, begun: time.UnixMilli(e.CreatedAt)}})
 		n.id = callID(id)
 		t.tools[id] = n
+	} else {
+		n.shorten(e)
 	}
+	n.tool.seq = e.Seq
 	return t.change(n)
 }
 

@@ -30,28 +30,35 @@ type Ground struct {
 	Jobs *jobs.Runner
 }
 
-// OpenGround opens database, keeper and blobs, migrates, and refuses a keeper that isn't the database's.
+// OpenGround opens database, keeper and blobs, migrates, and refuses a keeper that isn't the database's. A database that has no keeper yet
+// is given one.
 func OpenGround(ctx context.Context, s *config.Storage, c clock.Clock) (*Ground, error) {
+	return openGround(ctx, s, c, true)
+}
+
+// OpenUsed is OpenGround for what only makes sense after a first start: it makes no keeper.
+func OpenUsed(ctx context.Context, s *config.Storage, c clock.Clock) (*Ground, error) {
+	return openGround(ctx, s, c, false)
+}
+
+func openGround(ctx context.Context, s *config.Storage, c clock.Clock, first bool) (*Ground, error) {
 	g := &Ground{Hub: events.New(), Metrics: telemetry.New()}
-	err := g.open(ctx, s, c)
+	err := g.open(ctx, s, c, first)
 	if err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
 }
 
-func (g *Ground) open(ctx context.Context, s *config.Storage, c clock.Clock) error {
+func (g *Ground) open(ctx context.Context, s *config.Storage, c clock.Clock, first bool) error {
 	var err error
 	if g.DB, err = db.Open(ctx, s.Database, db.Options{Clock: c, OnWait: g.Metrics.WriteWait}); err != nil {
 		return fmt.Errorf("the database %s can't be opened: %w", config.Redact(s.Database), err)
 	}
 	if err = g.DB.Migrate(ctx); err != nil {
-		return fmt.Errorf("the database %s can't be brought up to date: %w", config.Redact(s.Database), err)
+		return fmt.Errorf("the database %s can't be brought to this program's schema: %w", config.Redact(s.Database), err)
 	}
-	if g.Keeper, err = keeper.Open(ctx, s.Keeper, s.Data); err != nil {
-		return err
-	}
-	if err = g.Keeper.Attach(ctx, g.DB); err != nil {
+	if g.Keeper, err = keeper.Of(ctx, g.DB, s.Keeper, s.Data, first); err != nil {
 		return err
 	}
 	g.Blobs, err = blob.Open(ctx, s.Blobs, s.Data)

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"gantry/internal/platform/clock"
+	"gantry/internal/platform/db"
 	"gantry/internal/platform/telemetry"
 )
 
@@ -41,7 +43,8 @@ const readyTime = 2 * time.Second
 // Stopping has balancers send nothing more: the server is no longer ready, and answers all the same until its worker has drained.
 func (s *Server) Stopping() { s.stopping.Store(true) }
 
-// readyz refuses while the server stops, or the database is away or below this program's schema version.
+// readyz refuses while the server stops, or the database is away, takes no writes (its disk may be full), or is of another schema version
+// than this program's: below it, or beyond it since a newer release has migrated under a running server.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTime)
 	defer cancel()
@@ -51,10 +54,36 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusServiceUnavailable, "stopping")
 	case err != nil:
 		answer(w, http.StatusServiceUnavailable, "the database doesn't answer")
+	case s.DB.Refusing():
+		answer(w, http.StatusServiceUnavailable, "the database takes no writes")
 	case have < want:
 		answer(w, http.StatusServiceUnavailable, fmt.Sprintf("schema version %d, needed %d: run `gantry migrate`", have, want))
+	case have > want:
+		answer(w, http.StatusServiceUnavailable, db.Newer(have, want).Error())
 	default:
 		answer(w, http.StatusOK, "ready")
+	}
+}
+
+// probeEvery is how often a database that refused a write is tried.
+const probeEvery = time.Second
+
+// probe tries the database while it takes no writes: a server that isn't ready gets no requests, so nobody else may find out that it does
+// again.
+func (s *Server) probe(ctx context.Context) {
+	for told := false; clock.Sleep(ctx, probeEvery); {
+		if !s.DB.Refusing() {
+			continue
+		}
+		err := s.DB.TryWrite(ctx)
+		switch {
+		case err != nil && !told && ctx.Err() == nil:
+			s.log.ErrorContext(ctx, "the database takes no writes; this server isn't ready until it does", "error", err)
+			told = true
+		case err == nil && told:
+			s.log.InfoContext(ctx, "the database takes writes again")
+			told = false
+		}
 	}
 }
 

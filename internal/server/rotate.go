@@ -22,24 +22,21 @@ func RotateKeeper(ctx context.Context, s *config.Storage, newURL string, c clock
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	if err := d.Migrate(ctx); err != nil {
-		return 0, fmt.Errorf("the database %s can't be brought up to date: %w", config.Redact(s.Database), err)
+		return 0, fmt.Errorf("the database %s can't be brought to this program's schema: %w", config.Redact(s.Database), err)
 	}
-	old, err := keeper.Open(ctx, s.Keeper, s.Data)
+	old, err := keeper.Of(ctx, d, s.Keeper, s.Data, false)
 	if err != nil {
+		if next, e := keeper.Of(ctx, d, newURL, s.Data, false); e == nil {
+			return 0, errors.Join(fmt.Errorf("%w: start the servers with --keeper %s", keeper.ErrSameKeeper, next.Name()), next.Close())
+		}
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, old.Close()) }()
-	next, err := keeper.Open(ctx, newURL, s.Data)
+	next, err := keeper.Open(ctx, newURL, s.Data) // only now: a refused rotation leaves no file
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, next.Close()) }()
-	if err := old.Attach(ctx, d); err != nil {
-		if errors.Is(err, keeper.ErrWrongKeeper) && next.Attach(ctx, d) == nil {
-			return 0, fmt.Errorf("%w: start the servers with --keeper %s", keeper.ErrSameKeeper, next.Name())
-		}
-		return 0, err
-	}
 	return old.Rotate(ctx, next, func(ctx context.Context, tx *db.Tx) error {
 		return audit.RecordTx(ctx, tx, access.As("gantry admin rotate-keeper"), d.Clock().Millis(), audit.Entry{
 			Action: audit.RotateKeeper, Data: map[string]any{"from": old.Name(), "to": next.Name()},

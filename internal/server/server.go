@@ -140,6 +140,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { s.Schedules.Run(ctx); return nil })
 	g.Go(func() error { s.Jobs.Run(ctx); return nil })
 	g.Go(func() error { s.sweep(ctx); return nil })
+	g.Go(func() error { s.probe(ctx); return nil })
 	g.Go(func() error { s.Orgs.RunPurge(ctx, s.log); return nil })
 	g.Go(func() error { s.Audit.Run(ctx, s.log); return nil })
 	if s.DB.Engine() == db.Postgres {

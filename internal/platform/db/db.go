@@ -54,6 +54,8 @@ type DB struct {
 	onWait func(time.Duration)
 	// away is when a Write last failed because the database was away, in Unix milliseconds; 0 for never.
 	away atomic.Int64
+	// refusing is set when a Write fails because the database is away, and taken back by TryWrite.
+	refusing atomic.Bool
 	// signing is the key of Sign, nil before SignWith.
 	signing []byte
 	// watch hears every statement; nil but in benches and tests.
@@ -209,6 +211,7 @@ func (d *DB) Write(ctx context.Context, f func(ctx context.Context, tx *Tx) erro
 		err := d.writeOnce(ctx, f)
 		if err != nil && (isAway(err) || silent(ctx)) {
 			d.away.Store(d.clock.Millis())
+			d.refusing.Store(true)
 		}
 		switch {
 		case !isRetryable(err): // nil is not either

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -17,17 +18,34 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// Migrate brings the schema up to this binary's version. On PostgreSQL several replicas may call it at once: an advisory lock
-// lets one of them work.
+// Migrate brings the schema up to this binary's version, and refuses one that a newer release made (see Newer). On PostgreSQL several
+// replicas may call it at once: an advisory lock lets one of them work.
 func (d *DB) Migrate(ctx context.Context) error {
 	p, err := d.provider()
 	if err != nil {
 		return err
 	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
+	_, upErr := p.Up(ctx) // on a newer schema nothing is left to do, or goose refuses a gap: either way nothing changes
+	if have, want, err := p.GetVersions(ctx); err == nil && have > want {
+		return Newer(have, want)
+	}
+	if upErr != nil {
+		return fmt.Errorf("migrate: %w", upErr)
 	}
 	return nil
+}
+
+// ErrNewer says that a newer release than this one has migrated the database. This one would write rows that the newer one takes for
+// forged or broken.
+var ErrNewer = errors.New("a newer release made it")
+
+// Newer gives the ErrNewer of a schema's version that is beyond the one this binary needs, and nil for every other.
+func Newer(have, want int64) error {
+	if have <= want {
+		return nil
+	}
+	return fmt.Errorf("schema version %d, this program's is %d: %w; run that release, or restore a backup from before the upgrade (there is no downgrade)",
+		have, want, ErrNewer)
 }
 
 // MigrateTo brings the schema of an older release about: tests of upgrades begin with it.

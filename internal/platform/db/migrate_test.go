@@ -152,3 +152,35 @@ func TestBothEnginesRefuseTheSameWrongData(t *testing.T) {
 		}
 	})
 }
+
+func TestADatabaseOfANewerReleaseIsRefused(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		_, want, err := d.SchemaVersion(t.Context())
+		require.NoError(t, err)
+		newer(t, d)
+		err = d.Migrate(t.Context())
+		require.ErrorIs(t, err, db.ErrNewer)
+		require.ErrorContains(t, err, "no downgrade")
+
+		// Nor one whose history lacks a step of ours.
+		require.NoError(t, d.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+			_, err := db.Exec(ctx, tx, `DELETE FROM goose_db_version WHERE version_id = $1`, want)
+			return err
+		}))
+		require.ErrorIs(t, d.Migrate(t.Context()), db.ErrNewer)
+	})
+}
+
+// newer writes down a migration that this release doesn't know.
+func newer(t *testing.T, d *db.DB) {
+	t.Helper()
+	is := "1"
+	if d.Engine() == db.Postgres {
+		is = "TRUE"
+	}
+	require.NoError(t, d.Write(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+		_, err := db.Exec(ctx, tx, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, `+is+`)`)
+		return err
+	}))
+}

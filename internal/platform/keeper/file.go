@@ -27,6 +27,16 @@ func readOrMakeKey(path string) ([]byte, error) {
 	return readKey(path)
 }
 
+// readKept reads the key file of a database that was written with one.
+func readKept(path string) ([]byte, error) {
+	key, err := readKey(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("keeper: %s isn't there, but the database is: put the file back from a backup, nothing else opens the "+
+			"database's secrets%s", path, orRotated)
+	}
+	return key, err
+}
+
 func readKey(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {

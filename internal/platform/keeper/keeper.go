@@ -39,8 +39,50 @@ type Keeper struct {
 }
 
 // Open opens the keeper that a URL names. "" is the file keeper.key below dataDir, file:///path another file, awskms:///KEY a key
-// in AWS KMS (openKMSKey says which parameters it takes). A missing file is made with a random key.
+// in AWS KMS (openKMSKey says which parameters it takes). A missing file is made with a random key: what has a database asks Of.
 func Open(ctx context.Context, rawURL, dataDir string) (*Keeper, error) {
+	return openWith(ctx, rawURL, dataDir, readOrMakeKey)
+}
+
+// Of opens the keeper of a migrated database and attaches it. Only for a database that has none yet, and only with first, a missing file
+// is made: another key in the place of one that went away, or was misspelt, opens nothing and would be in the next backup.
+func Of(ctx context.Context, d *db.DB, rawURL, dataDir string, first bool) (*Keeper, error) {
+	kept, err := Kept(ctx, d)
+	switch {
+	case err != nil:
+		return nil, err
+	case !kept && !first:
+		return nil, errNone
+	}
+	key := readOrMakeKey
+	if kept {
+		key = readKept
+	}
+	k, err := openWith(ctx, rawURL, dataDir, key)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.Attach(ctx, d); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	return k, nil
+}
+
+// Kept reports whether a migrated database has its keeper already: the first Attach gives it one.
+func Kept(ctx context.Context, d *db.DB) (bool, error) {
+	_, err := readSetting(ctx, d, canaryRow)
+	if errors.Is(err, db.ErrNone) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+var errNone = errors.New("keeper: this database has none yet: `gantry serve` or `gantry admin key` makes it")
+
+// orRotated ends every advice to bring a keeper back.
+const orRotated = "; if `gantry admin rotate-keeper` was run since, name the keeper that it was given with --keeper"
+
+func openWith(ctx context.Context, rawURL, dataDir string, key func(path string) ([]byte, error)) (*Keeper, error) {
 	if rawURL == "" {
 		rawURL = (&url.URL{Scheme: "file", Path: filepath.Join(dataDir, "keeper.key")}).String()
 	}
@@ -50,18 +92,18 @@ func Open(ctx context.Context, rawURL, dataDir string) (*Keeper, error) {
 	}
 	switch u.Scheme {
 	case "file":
-		return openFile(u)
+		return openFile(u, key)
 	case "awskms":
 		return openKMS(ctx, u)
 	}
 	return nil, fmt.Errorf("keeper: the scheme of %q is not known; give file:///path or awskms:///KEY", u.Redacted())
 }
 
-func openFile(u *url.URL) (*Keeper, error) {
+func openFile(u *url.URL, read func(path string) ([]byte, error)) (*Keeper, error) {
 	if u.Host != "" || !filepath.IsAbs(u.Path) {
 		return nil, fmt.Errorf("keeper: %q names no absolute path; write it with three slashes, file:///path/keeper.key", u)
 	}
-	key, err := readOrMakeKey(u.Path)
+	key, err := read(u.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +114,7 @@ func openFile(u *url.URL) (*Keeper, error) {
 	local := localKey(wrapKey)
 	return &Keeper{
 		name: u.String(),
-		mend: "put the file that belongs to this database back (it is part of every backup of the data directory)",
+		mend: "put the file that belongs to this database back (it is part of every backup of the data directory)" + orRotated,
 		wrap: &local,
 		root: key,
 		keys: map[string]*sealer{},
@@ -87,7 +129,7 @@ func openKMS(ctx context.Context, u *url.URL) (*Keeper, error) {
 	}
 	return &Keeper{
 		name:   u.Redacted(),
-		mend:   "name the KMS key that belongs to this database with --keeper, and see that it can be reached and that these credentials may use it",
+		mend:   "name the KMS key that belongs to this database with --keeper, and see that it can be reached and that these credentials may use it" + orRotated,
 		wrap:   k,
 		remote: true,
 		keys:   map[string]*sealer{},

@@ -160,6 +160,31 @@ func TestAWrongKeeperIsRefused(t *testing.T) {
 		err := open(t, t.TempDir()).Attach(t.Context(), d)
 		require.ErrorIs(t, err, keeper.ErrWrongKeeper)
 		require.ErrorContains(t, err, "put the file that belongs to this database back")
+		require.ErrorContains(t, err, "rotate-keeper")
+	})
+}
+
+func TestAKeyFileIsMadeOnlyForADatabaseThatHasNoKeeper(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		ctx, dir := t.Context(), t.TempDir()
+		path := filepath.Join(dir, "keeper.key")
+		_, err := keeper.Of(ctx, d, "", dir, false)
+		require.ErrorContains(t, err, "has none yet")
+		require.NoFileExists(t, path)
+
+		k, err := keeper.Of(ctx, d, "", dir, true)
+		require.NoError(t, err)
+		again, err := keeper.Of(ctx, d, "", dir, false)
+		require.NoError(t, err)
+		require.Equal(t, k.Derive("test"), again.Derive("test"))
+
+		require.NoError(t, os.Remove(path))
+		for _, first := range []bool{true, false} {
+			_, err = keeper.Of(ctx, d, "", dir, first)
+			require.ErrorContains(t, err, path+" isn't there, but the database is: put the file back from a backup")
+			require.NoFileExists(t, path)
+		}
 	})
 }
 

@@ -3,21 +3,24 @@ package acp
 import (
 	"encoding/json"
 	"strings"
+	"unicode/utf8"
 
 	"gantry/internal/wire"
 )
 
 // Bounds of one joined message.
 const (
-	joinText   = 64 << 10  // bytes of text
+	// joinData is in bytes of the event's data as JSON. It is half of what the server keeps with an event, because the rest of a
+	// larger one is kept aside: what is joined must be there to be read, also when the way there writes it a little longer.
+	joinData   = wire.InlinePayload / 2
 	joinRaw    = 512 << 10 // bytes of raw updates: an agent that sends token by token has far more frame than text
 	quietAfter = 1000      // milliseconds without a further chunk after which Due gives the message out
 )
 
 // Joiner merges the chunks of a message, or of a thought, into one event, so that what is reported are whole messages. The
-// message goes out when something else comes, when the agent names another message (`messageId`), at 64 KB, when the agent
+// message goes out when something else comes, when the agent names another message (`messageId`), before it is longer than 32 KB of JSON, when the agent
 // has been quiet for a second (Due), or at the end of the turn (Flush). Pieces of one tool call's output that follow each
-// other are merged in the same way.
+// other are merged in the same way. A chunk that is longer by itself stays as it is.
 //
 // Events must be stamped (Event.At) before they are added; a joined event carries the time of its first chunk. Its Raw is the
 // one raw update, or the JSON array of all of them. The zero value is ready; it is not safe for concurrent use.
@@ -27,6 +30,7 @@ type Joiner struct {
 	at      int64
 	last    int64
 	text    strings.Builder
+	size    int // of the event's data as JSON, at most
 	raws    []json.RawMessage
 	rawSize int
 }
@@ -38,19 +42,21 @@ func (j *Joiner) Add(e wire.Event) []wire.Event {
 		return append(j.Flush(), e)
 	}
 	var out []wire.Event
-	if j.kind != e.Type || j.key != key {
+	size := encodedSize(text)
+	if j.kind != e.Type || j.key != key || j.size+size > joinData {
 		out = j.Flush()
 	}
 	if j.kind == "" {
-		j.kind, j.key, j.at = e.Type, key, e.At
+		j.kind, j.key, j.at, j.size = e.Type, key, e.At, len(`{"id":"","text":""}`)+encodedSize(key)
 	}
+	j.size += size
 	j.last = e.At
 	j.text.WriteString(text)
 	if len(e.Raw) > 0 {
 		j.raws = append(j.raws, e.Raw)
 		j.rawSize += len(e.Raw)
 	}
-	if j.text.Len() >= joinText || j.rawSize >= joinRaw {
+	if j.size >= joinData || j.rawSize >= joinRaw {
 		out = append(out, j.Flush()...)
 	}
 	return out
@@ -117,4 +123,22 @@ func joinable(e wire.Event) (text, key string, ok bool) {
 		return d.Text, d.ID, true
 	}
 	return "", "", false
+}
+
+// encodedSize is how many bytes a text has within JSON, at most: encoders may write <, > and & as escapes of six bytes.
+func encodedSize(s string) int {
+	n := 0
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		i += size
+		switch {
+		case r == '\n' || r == '\r' || r == '\t' || r == '"' || r == '\\':
+			n += 2
+		case r < ' ' || r == 0x7f || r == '<' || r == '>' || r == '&' || r == '\u2028' || r == '\u2029' || r == utf8.RuneError:
+			n += 6
+		default:
+			n += size
+		}
+	}
+	return n
 }

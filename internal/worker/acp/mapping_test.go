@@ -147,9 +147,49 @@ func TestMessagesAreWhole(t *testing.T) {
 func TestALongMessageGoesOutInParts(t *testing.T) {
 	t.Parallel()
 	var j acp.Joiner
-	require.Empty(t, j.Add(chunk(wire.EventMessage, strings.Repeat("a", 60<<10), "", 1)))
+	require.Empty(t, j.Add(chunk(wire.EventMessage, strings.Repeat("a", 30<<10), "", 1)))
 	require.Len(t, j.Add(chunk(wire.EventMessage, strings.Repeat("b", 5<<10), "", 2)), 1)
+	require.Equal(t, []string{`message {"text":"` + strings.Repeat("b", 5<<10) + `"}`}, lines(j.Flush()))
+	alone := strings.Repeat("c", wire.InlinePayload)
+	require.Equal(t, []string{`message {"text":"` + alone + `"}`}, lines(j.Add(chunk(wire.EventMessage, alone, "", 3))), "a chunk is not cut")
 	require.Empty(t, j.Flush())
+}
+
+// What is larger than wire.InlinePayload is kept aside by the server, and a reader sees its beginning only.
+func TestNoJoinedEventIsTooLargeToBeKeptWithItsEvent(t *testing.T) {
+	t.Parallel()
+	for name, line := range map[string]string{
+		"a log":         "2026-01-01T00:00:00Z INFO \"request\" path=/a/b status=200\n",
+		"HTML":          "<p class=\"a\">&amp;</p>\n",
+		"colours":       "\x1b[32mok\x1b[0m\tpkg\r\n",
+		"other letters": "grüße \u2028 ☃ 日本\n",
+		"no text":       "\x00\x01\x7f\ufffd",
+	} {
+		for _, kind := range []string{wire.EventToolOutput, wire.EventMessage} {
+			var j acp.Joiner
+			var out []wire.Event
+			piece := strings.Repeat(line, 1+(2<<10)/len(line))
+			var whole strings.Builder
+			for i := range 200 {
+				data, err := json.Marshal(wire.ToolOutputData{ID: "rb-1", Text: piece})
+				require.NoError(t, err)
+				out = append(out, j.Add(wire.Event{Type: kind, At: int64(i), Data: data})...)
+				whole.WriteString(piece)
+			}
+			out = append(out, j.Flush()...)
+			var got strings.Builder
+			for _, e := range out {
+				var d wire.MessageData
+				require.NoError(t, json.Unmarshal(e.Data, &d))
+				got.WriteString(d.Text)
+				html, err := json.Marshal(wire.ToolOutputData{ID: "rb-1", Text: d.Text})
+				require.NoError(t, err)
+				require.LessOrEqual(t, max(len(e.Data), len(html)), wire.InlinePayload/2, "%s as %s", name, kind)
+			}
+			require.Equal(t, whole.String(), got.String(), name)
+			require.Less(t, len(out), 200, "%s as %s is joined", name, kind)
+		}
+	}
 }
 
 func TestJoiningLosesNothingAndKeepsTheOrder(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 // Bounds of one block's output.
 const (
 	readSize   = 8 << 10  // bytes read at a time
-	pieceSize  = 32 << 10 // bytes collected before they are reported without waiting
+	pieceSize  = 16 << 10 // bytes collected before they are reported without waiting; escaped as JSON they must stay below wire.InlinePayload
 	maxOutput  = 8 << 20  // bytes reported; the block runs on, the rest is dropped
 	maxCapture = 1 << 20  // bytes of standard output kept to be read as JSON
 )

@@ -266,9 +266,8 @@ func TestAnInterruptedBlockIsReportedAndNeverRunAgain(t *testing.T) {
 	require.Equal(t, "finished", q.do("cat count"))
 	require.Equal(t, "x\n", q.output(), "it ran once")
 	require.Equal(t, "The previous turn was interrupted in block 2 of 3 (`echo x >> count; echo two; sleep 300`): it may have run in part, and it is not run again. Block 3 was not run.", q.said()[0])
-	require.Equal(t, "interrupted pending in_progress completed", q.statuses())
-	require.Equal(t, tool, q.tools()[0].ID)
-	require.NotEqual(t, tool, q.tools()[1].ID)
+	require.Equal(t, "pending in_progress completed", q.statuses(), "its call is no part of this turn: the worker has reported how it ended")
+	require.NotEqual(t, tool, q.tools()[0].ID)
 
 	require.Equal(t, "finished", q.do("true"))
 	require.Len(t, q.said(), 3, "it is said once")

@@ -19,7 +19,6 @@ type state struct {
 	Blocks  int    `json:"blocks"`          // how many that turn has
 	Block   int    `json:"block"`           // the last one that was started, from 1
 	Title   string `json:"title,omitempty"` // of that block
-	Tool    string `json:"tool,omitempty"`  // its tool call
 	Running bool   `json:"running"`         // that block has not ended
 	Open    bool   `json:"open"`            // the turn has not ended
 	// Rest are the scripts after Block that a turn left when it was broken off between two blocks: they may be run yet.

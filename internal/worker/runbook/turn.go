@@ -93,7 +93,8 @@ func (t *turn) run(ctx context.Context, blocks []Block, from at) (acp.PromptResu
 	return acp.PromptResult{StopReason: stop, Meta: meta}, nil
 }
 
-// reportInterrupted says what a turn that died with its process may have done. It is said once: the state is closed after it.
+// reportInterrupted says what a turn that died with its process may have done. It is said once: the state is closed after it. Whoever
+// began the block's call has reported it as interrupted when its process ended.
 func (t *turn) reportInterrupted(ctx context.Context) (said bool, err error) {
 	st := t.s.state
 	if !st.Open {
@@ -103,13 +104,6 @@ func (t *turn) reportInterrupted(ctx context.Context) (said bool, err error) {
 	if st.Running {
 		text = fmt.Sprintf("The previous turn was interrupted in block %d of %d (`%s`): it may have run in part, and it is not run again.",
 			st.Block, st.Blocks, st.Title)
-		err := t.peer.Update(ctx, t.s.id, update{
-			SessionUpdate: acp.UpdateToolChange, ToolCallID: st.Tool, Status: "failed",
-			Meta: &acp.Meta{Gantry: &acp.GantryMeta{Status: "interrupted"}},
-		})
-		if err != nil {
-			return false, err
-		}
 	}
 	if rest := notRun(st.Block+1, st.Blocks); rest != "" {
 		text += " " + rest
@@ -181,7 +175,7 @@ func (t *turn) runBlock(ctx context.Context, b Block, n int, res *result) (v ver
 	tool, title := fmt.Sprintf("%s-%d", t.id, n), b.Title()
 	err := t.announce(ctx, tool, title, b)
 	if err == nil {
-		st.Block, st.Title, st.Tool, st.Running, st.Open = n, title, tool, true, true
+		st.Block, st.Title, st.Running, st.Open = n, title, true, true
 		err = st.save(t.a.home, t.s.id, true)
 	}
 	if err == nil {
