@@ -33,6 +33,7 @@ func TestTheKeeperIsRotatedByCommand(t *testing.T) {
 	found := examine(t, data)
 	require.False(t, found["keeper"].OK)
 	require.Contains(t, found["keeper"].Mend, "rotate-keeper")
+	require.NotContains(t, found["keeper"].Mend, "put the file", "what the error says isn't said again")
 	require.Contains(t, admin(0, "agent", "list", "--keeper", next), "claude")
 	require.Contains(t, admin(1, "rotate-keeper", next), "already")
 }

@@ -163,20 +163,20 @@ func (d *doctorCmd) keeperOpens(ctx context.Context, open *db.DB, migrated bool)
 			return bad(check, err, ""), nil
 		}
 	}
-	const usable, orRotated = "Check --keeper, and that it may be used by the user that runs Gantry.",
-		" If `gantry admin rotate-keeper` was run since, name the keeper that it was given with --keeper."
+	const usable = "Check --keeper, and that it may be used by the user that runs Gantry."
 	path := absent(d.Keeper)
 	if kept && path != "" {
 		return finding{
 			Check: check, Found: path + " isn't there, but the database is",
-			Mend: "Put the key file back from a backup: nothing else opens the database's secrets." + orRotated,
+			Mend: "Put the key file back from a backup: nothing else opens the database's secrets. " +
+				"If `gantry admin rotate-keeper` was run since, name the keeper that it was given with --keeper.",
 		}, nil
 	}
 	if kept {
 		k, err := keeper.Of(ctx, open, d.Keeper, d.Data, false)
 		switch {
 		case errors.Is(err, keeper.ErrWrongKeeper):
-			return bad(check, err, "Give the keeper that this database was made with."+orRotated), nil
+			return bad(check, err, "Give the keeper that this database was made with, or that `gantry admin rotate-keeper` was given since."), nil
 		case err != nil:
 			return bad(check, err, usable), nil
 		}

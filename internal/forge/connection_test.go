@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -82,6 +83,12 @@ func TestAConnectionIsCheckedBeforeItIsKept(t *testing.T) {
 		require.True(t, fault.Is(err, fault.Invalid), "%s: %v", name, err)
 		require.Equal(t, []string{"body", c.field}, fault.As(err).Fields[0].Loc, name)
 	}
+	_, err := h.CreateConnection(t.Context(), operator, forge.ConnectionParams{Name: "n", Provider: "sourceforge", Host: "h"})
+	require.ErrorContains(t, err, string(forge.GitLabToken), "those that there are")
+	require.NotContains(t, err.Error(), string(forge.GitHubApp))
+	name := strings.Repeat("ü", 256) // characters, not bytes
+	named := h.connect(t, forge.ConnectionParams{Name: " " + name + " ", Provider: forge.GitLabToken, Host: "gitlab.example.com", Token: secret.New("t")})
+	require.Equal(t, name, named.Name, "as a change would keep it")
 	plain.Token, plain.KnownHosts = secret.New(key), known
 	got, err := h.CreateConnection(t.Context(), operator, plain)
 	require.NoError(t, err)

@@ -31,9 +31,9 @@ var cronFields = [5]cronField{
 }
 
 // checkCron gives an expression as gronx reads it, or a refusal that says which field is wrong; a schedule keeps the text that it was given.
-// Fields are lists of
-// *, numbers, names and ranges, each with a step if need be; as everywhere, a day is meant that fits the day of the month or the day of
-// the week when both are given. gronx takes more forms and finds some mistakes only on certain days, so the forms are checked here.
+// Fields are lists of *, numbers, names and ranges, each with a step if need be; as everywhere, a day is meant that fits the day of the
+// month or the day of the week when both are given. gronx takes more forms and finds some mistakes only on certain days, so the forms are
+// checked here.
 func checkCron(expr string) (string, error) {
 	wrong := func(format string, args ...any) error {
 		return fault.InvalidField("frequency", "not a cron expression: "+format, args...)

@@ -206,7 +206,7 @@ func (k *Keeper) takeRoot(ctx context.Context) error {
 }
 
 func (k *Keeper) refuse(cause error) error {
-	return fmt.Errorf("%w: setting %s can't be opened with %s; %s: %w", ErrWrongKeeper, canaryRow, k.name, k.mend, cause)
+	return fmt.Errorf("%w: setting %s can't be opened with %s: %w; %s", ErrWrongKeeper, canaryRow, k.name, cause, k.mend)
 }
 
 // setting reads and unwraps a row of settings. A missing row is made first.

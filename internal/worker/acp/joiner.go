@@ -18,8 +18,8 @@ const (
 )
 
 // Joiner merges the chunks of a message, or of a thought, into one event, so that what is reported are whole messages. The
-// message goes out when something else comes, when the agent names another message (`messageId`), before it is longer than 32 KB of JSON, when the agent
-// has been quiet for a second (Due), or at the end of the turn (Flush). Pieces of one tool call's output that follow each
+// message goes out when something else comes, when the agent names another message (`messageId`), before it is longer than 32 KB of JSON,
+// when the agent has been quiet for a second (Due), or at the end of the turn (Flush). Pieces of one tool call's output that follow each
 // other are merged in the same way. A chunk that is longer by itself stays as it is.
 //
 // Events must be stamped (Event.At) before they are added; a joined event carries the time of its first chunk. Its Raw is the
